@@ -1,0 +1,3 @@
+"""atoll: a container network engine for Linux."""
+
+__version__ = "0.1.0"

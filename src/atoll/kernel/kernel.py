@@ -1,0 +1,60 @@
+"""What a kernel can do for us: the interface that the real one and the fake one share."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from atoll.errors import AtollError
+from atoll.model.items import Item, State
+from atoll.model.ops import Step
+from atoll.model.sandbox import NetnsEvidence
+
+Locate = Callable[[str], NetnsEvidence]
+"""Where a sandbox's namespace is, by sandbox id. Raises NotFound."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElementCount:
+    """A rule's or element's packet and byte counter, for people."""
+
+    chain: str
+    rule: str
+    packets: int
+    octets: int
+
+
+class StepFailed(Exception):
+    """A step of a sequence was refused; those before it are done, it and those after it are not.
+
+    `index` is its place in the sequence given to `execute`.
+    """
+
+    def __init__(self, index: int, error: AtollError) -> None:
+        super().__init__(f"step {index}: {error}")
+        self.index = index
+        self.error = error
+
+
+class Kernel(Protocol):
+    """One host's kernel as the engine sees it. Used by one thread."""
+
+    def observe(self, items: Iterable[Item], locate: Locate) -> State:
+        """What is there of the keys of `items`, in this kernel's words.
+
+        Fields that an asked item leaves unset (mtu_bytes 0) are returned unset too, so that an equal
+        item means "nothing to do". What belongs to somebody else under one of our keys (a link
+        without our alias) is returned as it is: it differs. Effects: none.
+        """
+        ...
+
+    def survey(self, sandboxes: Iterable[str], locate: Locate) -> State:
+        """Everything of ours on the host, and inside the namespaces of `sandboxes`.
+
+        A namespace that is gone contributes nothing. Effects: none.
+        """
+        ...
+
+    def execute(self, steps: Sequence[Step], locate: Locate) -> None:
+        """Do the steps in order, in as few messages as order allows; elements next to each other are
+        one nft transaction. Raises StepFailed."""
+        ...

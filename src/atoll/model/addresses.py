@@ -1,0 +1,75 @@
+"""Addresses of both families as one kind of value: loops over families, never a second copy."""
+
+import ipaddress
+import re
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+from atoll.errors import InvalidRequest
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+IPInterface = IPv4Interface | IPv6Interface
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
+
+
+class Family(IntEnum):
+    """An address family; the value is `ipaddress`'s version number."""
+
+    V4 = 4
+    V6 = 6
+
+    @property
+    def bits(self) -> int:
+        """Length of an address."""
+        return 32 if self is Family.V4 else 128
+
+    @property
+    def unspecified(self) -> IPAddress:
+        """0.0.0.0 or ::."""
+        return IPv4Address(0) if self is Family.V4 else IPv6Address(0)
+
+
+def family_of(value: IPAddress | IPNetwork | IPInterface) -> Family:
+    """The family of any address value."""
+    return Family(value.version)
+
+
+def parse_address(what: str, text: str) -> IPAddress:
+    """Parse one address of either family. Raises InvalidRequest naming `what` and the text."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise InvalidRequest(f"invalid {what} {text!r}: not an IPv4 or IPv6 address") from None
+    if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        raise InvalidRequest(f"invalid {what} {text!r}: a zone or an IPv4-mapped address can't be used here")
+    return address
+
+
+def parse_network(what: str, text: str) -> IPNetwork:
+    """Parse `address/length`; host bits are cleared, as Docker does. Raises InvalidRequest."""
+    if "/" not in text:
+        raise InvalidRequest(f"invalid {what} {text!r}: no prefix length", hint=f"write it as {text}/24")
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise InvalidRequest(f"invalid {what} {text!r}: not an IPv4 or IPv6 prefix") from None
+
+
+def parse_mac(text: str) -> str:
+    """Parse a unicast MAC address to `aa:bb:cc:dd:ee:ff` in lower case. Raises InvalidRequest."""
+    mac = text.strip().lower().replace("-", ":")
+    if not _MAC.match(mac):
+        raise InvalidRequest(f"invalid MAC address {text!r}: write it as 02:42:ac:11:00:02")
+    if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+        raise InvalidRequest(f"invalid MAC address {text!r}: a group or zero address can't be an interface's own")
+    return mac
+
+
+def mac_of(address: IPAddress) -> str:
+    """The MAC derived from an address: 02:42 and its last four bytes.
+
+    A reused address thus keeps its MAC, so neighbours that remember it stay right.
+    """
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in address.packed[-4:])

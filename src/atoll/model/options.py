@@ -1,0 +1,118 @@
+"""Driver options: string maps at the door, typed values inside.
+
+Source: Docker's bridge driver options (Engine API, `docker network create -o`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from atoll.errors import InvalidRequest
+from atoll.model.addresses import Family, IPAddress, family_of, parse_address
+from atoll.model.names import parse_ifname
+
+BRIDGE_NAME = "com.docker.network.bridge.name"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+ICC = "com.docker.network.bridge.enable_icc"
+INHIBIT_IPV4 = "com.docker.network.bridge.inhibit_ipv4"
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+DEFAULT_BRIDGE = "com.docker.network.bridge.default_bridge"
+GATEWAY_MODE_V4 = "com.docker.network.bridge.gateway_mode_ipv4"
+GATEWAY_MODE_V6 = "com.docker.network.bridge.gateway_mode_ipv6"
+MTU = "com.docker.network.driver.mtu"
+IFACE_PREFIX = "com.docker.network.container_iface_prefix"
+ENABLE_V4 = "com.docker.network.enable_ipv4"
+ENABLE_V6 = "com.docker.network.enable_ipv6"
+
+MTU_MIN_BYTES = 68
+"""Smallest MTU that IPv4 allows, RFC 791."""
+MTU_MIN_V6_BYTES = 1280
+"""Smallest MTU on which the kernel keeps IPv6, RFC 8200 section 5."""
+MTU_MAX_BYTES = 65535
+
+_TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"0", "f", "false"})
+
+
+class GatewayMode(StrEnum):
+    """How a family of a network meets the outside."""
+
+    NAT = "nat"
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeOptions:
+    """What the options of a bridge network mean.
+
+    `ifname` is the Linux bridge's name. `mtu_bytes` 0 means the kernel's default. `host_binding`
+    is the host address of published ports that name none (None: every address).
+    """
+
+    ifname: str
+    mtu_bytes: int = 0
+    masquerade: bool = True
+    icc: bool = True
+    host_binding: IPAddress | None = None
+    ifname_prefix: str = "eth"
+
+
+def parse_bool(key: str, text: str) -> bool:
+    """Parse a boolean option as Go's strconv.ParseBool does. Raises InvalidRequest."""
+    lowered = text.lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise InvalidRequest(f"invalid value {text!r} of option {key}: use true or false")
+
+
+def parse_bridge_options(options: Mapping[str, str], *, ifname: str, ipv6: bool = False) -> BridgeOptions:
+    """Parse a bridge network's options; `ifname` is used when they name no bridge. Raises InvalidRequest.
+
+    Keys that are not the bridge driver's are the caller's to keep and warn of: see `unknown_options`.
+    """
+    mtu = _parse_mtu(options.get(MTU, "0"), ipv6=ipv6)
+    for key in (GATEWAY_MODE_V4, GATEWAY_MODE_V6):
+        if options.get(key, "nat") != GatewayMode.NAT:
+            raise InvalidRequest(
+                f"cannot use {options[key]!r} for {key}: this version has gateway mode 'nat' only",
+                hint=f"leave out -o {key}",
+            )
+    if parse_bool(INHIBIT_IPV4, options.get(INHIBIT_IPV4, "false")):
+        raise InvalidRequest(f"option {INHIBIT_IPV4} is not available in this version", hint="leave it out")
+    host_binding = None
+    if HOST_BINDING in options:
+        host_binding = parse_address(HOST_BINDING, options[HOST_BINDING])
+        if family_of(host_binding) is not Family.V4:
+            raise InvalidRequest(f"invalid {HOST_BINDING} {options[HOST_BINDING]!r}: not an IPv4 address")
+        if host_binding.is_unspecified:
+            host_binding = None
+    prefix = options.get(IFACE_PREFIX, "eth")
+    parse_ifname(prefix + "0")
+    return BridgeOptions(
+        ifname=parse_ifname(options.get(BRIDGE_NAME) or ifname),
+        mtu_bytes=mtu,
+        masquerade=parse_bool(MASQUERADE, options.get(MASQUERADE, "true")),
+        icc=parse_bool(ICC, options.get(ICC, "true")),
+        host_binding=host_binding,
+        ifname_prefix=prefix,
+    )
+
+
+def unknown_options(options: Mapping[str, str]) -> tuple[str, ...]:
+    """Keys that the bridge driver does not know, sorted. Docker ignores them in silence; we say so."""
+    known = {
+        BRIDGE_NAME, MASQUERADE, ICC, INHIBIT_IPV4, HOST_BINDING, DEFAULT_BRIDGE, GATEWAY_MODE_V4,
+        GATEWAY_MODE_V6, MTU, IFACE_PREFIX, ENABLE_V4, ENABLE_V6,
+    }  # fmt: skip
+    return tuple(sorted(set(options) - known))
+
+
+def _parse_mtu(text: str, *, ipv6: bool) -> int:
+    least = MTU_MIN_V6_BYTES if ipv6 else MTU_MIN_BYTES
+    if not text.isascii() or not text.isdigit():
+        raise InvalidRequest(f"invalid MTU {text!r}: not a number of bytes")
+    mtu = int(text)
+    if mtu != 0 and not least <= mtu <= MTU_MAX_BYTES:
+        raise InvalidRequest(f"invalid MTU {text!r}: not between {least} and {MTU_MAX_BYTES} bytes")
+    return mtu
