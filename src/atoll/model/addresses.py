@@ -26,6 +26,11 @@ class Family(IntEnum):
         return 32 if self is Family.V4 else 128
 
     @property
+    def nfproto(self) -> int:
+        """NFPROTO_IPV4 or NFPROTO_IPV6, linux/netfilter.h; equal to AF_INET and AF_INET6."""
+        return 2 if self is Family.V4 else 10
+
+    @property
     def unspecified(self) -> IPAddress:
         """0.0.0.0 or ::."""
         return IPv4Address(0) if self is Family.V4 else IPv6Address(0)

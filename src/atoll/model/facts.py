@@ -29,4 +29,4 @@ class HostFacts:
     forwarding: Mapping[Family, bool] = field(default_factory=dict)
     router_advertised: tuple[str, ...] = ()
     force_forwarding: bool = False
-    ephemeral: PortRange = PortRange(32768, 60999)
+    ephemeral: PortRange = field(default_factory=lambda: PortRange(32768, 60999))

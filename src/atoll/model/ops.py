@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from atoll.model.addresses import IPAddress
+from atoll.model.addresses import IPAddress, IPNetwork
 from atoll.model.items import Item, Sysctl
 from atoll.model.ports import PortRange, Protocol
 
@@ -50,13 +50,14 @@ class FlushConntrack:
     """Forget tracked connections: an effect of a transition, not state.
 
     With `ports`: those whose original destination is one of these host ports (and `address`, when
-    given). Without: those from `source` to `address`, either may be None for "any" but not both.
+    given). Without: those whose original direction goes from `source` to `address`; either may be
+    None for "any" but not both, and either may be a prefix.
     """
 
     protocol: Protocol | None = None
-    address: IPAddress | None = None
+    address: IPAddress | IPNetwork | None = None
     ports: PortRange | None = None
-    source: IPAddress | None = None
+    source: IPAddress | IPNetwork | None = None
     reason: str = ""
 
 

@@ -1,0 +1,128 @@
+"""The `bridge` driver: a Linux bridge a network, a veth pair an endpoint, elements in constant rules.
+
+host                                  sandbox
+atoll0 (gateway/16) --- av1f... ======= eth0 (172.17.0.2/16, default via gateway)
+"""
+
+import ipaddress
+from collections.abc import Iterator
+
+from atoll.model.addresses import Family, family_of, mac_of
+from atoll.model.facts import HostFacts
+from atoll.model.items import (
+    HOST,
+    Address,
+    Bridge,
+    Element,
+    Interface,
+    Item,
+    Neighbour,
+    Route,
+    Span,
+    Sysctl,
+    Veth,
+    owner_alias,
+)
+from atoll.model.network import Network, Pool
+from atoll.model.options import BridgeOptions
+from atoll.model.sandbox import Endpoint
+
+LOOPBACK_ROUTE_METRIC = 4096
+"""Behind the kernel's own route to ::1, which has metric 0."""
+
+
+class BridgeCompiler:
+    """Compiles networks of driver `bridge`."""
+
+    def network(self, network: Network, facts: HostFacts) -> tuple[Item, ...]:
+        """The bridge, its addresses and sysctls, and the elements that make the rules apply to it."""
+        options = _options(network)
+        mac = mac_of(network.pools[0].gateway)
+        items: list[Item] = [
+            Bridge(options.ifname, owner_alias("network", network.id), mac, options.mtu_bytes),
+            *_bridge_sysctls(network, options.ifname, facts),
+        ]
+        for pool in network.pools:
+            length = pool.subnet.prefixlen
+            items.append(Address(HOST, options.ifname, ipaddress.ip_interface(f"{pool.gateway}/{length}")))
+        if _answers_loopback_v6(network, facts):
+            loopback = ipaddress.IPv6Network("::1/128")
+            items.append(Route(HOST, loopback, options.ifname, metric=LOOPBACK_ROUTE_METRIC, local=True))
+        items.extend(_network_elements(network, options))
+        return tuple(items)
+
+    def endpoint(self, network: Network, endpoint: Endpoint, netns: str, facts: HostFacts) -> tuple[Item, ...]:
+        """The cable, the addresses inside, and the host's permanent neighbours for them."""
+        options = _options(network)
+        families = [family_of(address) for address in endpoint.addresses]
+        items: list[Item] = [
+            Veth(
+                endpoint.host_ifname,
+                owner_alias("endpoint", endpoint.id),
+                options.ifname,
+                netns,
+                endpoint.ifname,
+                endpoint.mac,
+                options.mtu_bytes,
+                isolated=not options.icc,
+                # Frames that cross the inet hooks inside the bridge come back out of the port they came
+                # from when a container calls its own published port.
+                hairpin=any(facts.bridge_nf_call.values()),
+            ),
+            Interface(netns, endpoint.ifname, endpoint.mac, options.mtu_bytes),
+        ]
+        if facts.ipv6:
+            conf = f"net/ipv6/conf/{endpoint.ifname}"
+            items.append(Sysctl(netns, f"{conf}/disable_ipv6", "0" if Family.V6 in families else "1"))
+            items.append(Sysctl(netns, f"{conf}/accept_ra", "0"))
+        for address in endpoint.addresses:
+            items.append(Address(netns, endpoint.ifname, address))
+            items.append(Neighbour(HOST, options.ifname, address.ip, endpoint.mac))
+        return tuple(items)
+
+
+def _options(network: Network) -> BridgeOptions:
+    assert network.bridge is not None, f"bridge network {network.name} without parsed options"
+    return network.bridge
+
+
+def _answers_loopback_v6(network: Network, facts: HostFacts) -> bool:
+    # ::1 needs a route that names the bridge (IPv6 has no route_localnet); with bridge-nf-call the
+    # answer is dropped all the same and the relay serves it.
+    return (
+        network.pool(Family.V6) is not None
+        and not network.internal
+        and facts.ipv6
+        and not facts.bridge_nf_call.get(Family.V6, False)
+    )
+
+
+def _bridge_sysctls(network: Network, ifname: str, facts: HostFacts) -> Iterator[Sysctl]:
+    if network.pool(Family.V4) is not None:
+        yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/forwarding", "1")
+        yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/route_localnet", "1")
+    if facts.ipv6:
+        # Without a pool no link-local address either: an IPv4-only network has no IPv6.
+        has_v6 = network.pool(Family.V6) is not None
+        yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/disable_ipv6", "0" if has_v6 else "1")
+        yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/accept_ra", "0")
+        if has_v6:
+            yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/accept_dad", "0")
+
+
+def _network_elements(network: Network, options: BridgeOptions) -> Iterator[Element]:
+    bridge = options.ifname
+    yield Element("nets", (bridge,))
+    if network.internal:
+        yield Element("internal", (bridge,))
+    if options.icc:
+        yield Element("pairs", (bridge, bridge))
+    for pool in network.pools:
+        if options.masquerade and not network.internal:
+            yield Element("masq", (pool.family.nfproto, bridge))
+        yield _lan(bridge, pool)
+
+
+def _lan(bridge: str, pool: Pool) -> Element:
+    name = "lan4" if pool.family is Family.V4 else "lan6"
+    return Element(name, (bridge, Span(pool.subnet.network_address, pool.subnet.broadcast_address)))

@@ -1,0 +1,119 @@
+"""From a world to the kernel state it wants on this host, whole or for one object."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from atoll.model.addresses import Family, IPNetwork
+from atoll.model.facts import HostFacts
+from atoll.model.items import HOST, Element, Item, Netns, Route, State, Sysctl, state_of
+from atoll.model.network import Driver, Network
+from atoll.model.sandbox import Sandbox, SandboxKind
+from atoll.model.world import World
+from atoll.plan.bridge import BridgeCompiler
+from atoll.plan.driver import Compiler
+from atoll.plan.gateway import gateway_endpoint
+from atoll.plan.null import NullCompiler
+from atoll.plan.publish import published
+
+_COMPILERS: Mapping[Driver, Compiler] = {
+    Driver.BRIDGE: BridgeCompiler(),
+    Driver.HOST: NullCompiler(),
+    Driver.NULL: NullCompiler(),
+}
+
+_DEFAULT: Mapping[Family, IPNetwork] = {
+    Family.V4: ipaddress.IPv4Network("0.0.0.0/0"),
+    Family.V6: ipaddress.IPv6Network("::/0"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which objects a change touches: ids of networks, sandboxes and allowances, and the host itself."""
+
+    networks: frozenset[str] = frozenset()
+    sandboxes: frozenset[str] = frozenset()
+    allowances: frozenset[str] = frozenset()
+    host: bool = False
+
+    @classmethod
+    def everything(cls, world: World) -> "Scope":
+        """All objects of a world."""
+        return cls(frozenset(world.networks), frozenset(world.sandboxes), frozenset(world.allowances), host=True)
+
+
+def compile_scope(world: World, scope: Scope, facts: HostFacts, closed: frozenset[Family]) -> State:
+    """What the objects in scope want; those that the world doesn't hold want nothing.
+
+    `closed` are the families whose forwarding atoll switched on: see `compile_host`.
+    """
+    items: list[Item] = []
+    if scope.host:
+        items.extend(compile_host(world, facts, closed))
+    for network_id in scope.networks:
+        if network_id in world.networks:
+            items.extend(compile_network(world.networks[network_id], facts))
+    for sandbox_id in scope.sandboxes:
+        if sandbox_id in world.sandboxes:
+            items.extend(compile_sandbox(world, world.sandboxes[sandbox_id], facts))
+    for allowance_id in scope.allowances:
+        items.extend(_compile_allowance(world, allowance_id))
+    return state_of(*items)
+
+
+def forwarding_families(world: World) -> frozenset[Family]:
+    """Families that some network needs the host to forward."""
+    return frozenset(
+        pool.family for network in world.networks.values() if network.driver is Driver.BRIDGE for pool in network.pools
+    )
+
+
+def compile_host(world: World, facts: HostFacts, closed: frozenset[Family]) -> Iterable[Item]:
+    """Forwarding, and the elements that keep the host from routing between interfaces that aren't ours.
+
+    Only for families that a network needs and in which atoll had to switch it on.
+    """
+    for family in sorted(closed & forwarding_families(world)):
+        yield Element("closed", (family.nfproto,))
+        if family is Family.V4:
+            yield Sysctl(HOST, "net/ipv4/ip_forward", "1")
+        else:
+            # First: with forwarding on, accept_ra=1 means "no", and the host would lose its default route.
+            for ifname in facts.router_advertised:
+                yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/accept_ra", "2")
+            yield Sysctl(HOST, "net/ipv6/conf/all/forwarding", "1")
+
+
+def compile_network(network: Network, facts: HostFacts) -> tuple[Item, ...]:
+    """What a network wants, endpoints apart."""
+    return _COMPILERS[network.driver].network(network, facts)
+
+
+def compile_sandbox(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[Item, ...]:
+    """A sandbox's namespace, its endpoints, its default routes and its published ports."""
+    items: list[Item] = []
+    if sandbox.kind is SandboxKind.MADE and sandbox.netns is not None:
+        items.append(Netns(sandbox.id, sandbox.netns.path))
+    for endpoint in world.endpoints_of(sandbox.id):
+        network = world.networks[endpoint.network_id]
+        items.extend(_COMPILERS[network.driver].endpoint(network, endpoint, sandbox.id, facts))
+    for family in Family:
+        found = gateway_endpoint(world, sandbox.id, family)
+        if found is None:
+            continue
+        network, endpoint = found
+        pool = network.pool(family)
+        assert pool is not None, f"endpoint {endpoint.id} has an address of a family its network lacks"
+        items.append(Route(sandbox.id, _DEFAULT[family], endpoint.ifname, gateway=pool.gateway))
+    items.extend(published(world, sandbox))
+    return tuple(items)
+
+
+def _compile_allowance(world: World, allowance_id: str) -> Iterable[Item]:
+    allowance = world.allowances.get(allowance_id)
+    if allowance is None:
+        return
+    source, target = world.networks.get(allowance.source_id), world.networks.get(allowance.target_id)
+    if source and target and source.bridge and target.bridge:
+        yield Element("pairs", (source.bridge.ifname, target.bridge.ifname))

@@ -1,0 +1,85 @@
+"""The difference of two states as operations, in an order that works.
+
+Removals come first and highest rank first: what lets packets in goes before the cable it leads
+to, and names are free before they are taken again. Then additions and changes, lowest rank first.
+"""
+
+from collections.abc import Callable, Iterable
+
+from atoll.model.items import HOST, Address, Bridge, Interface, Item, Key, Neighbour, Netns, Route, State, Sysctl, Veth
+from atoll.model.ops import Op, Verb
+
+Reason = Callable[[Item], str]
+
+
+def diff(desired: State, observed: State, reason: Reason = lambda item: "") -> tuple[Op, ...]:
+    """What turns `observed` into `desired`. Every key of `observed` must be ours to remove.
+
+    What disappears by itself with a link or a namespace is not removed one by one, and what was on
+    a cable that has to be replaced counts as absent. Shared sysctls are never taken back.
+    """
+    replaced = _cables_to_replace(desired, observed)
+    gone = _Gone(replaced.values())
+    left = {key: item for key, item in observed.items() if key not in replaced and not gone.takes(item)}
+    removals: list[Item] = [*replaced.values()]
+    removals += [item for key, item in left.items() if key not in desired and not isinstance(item, Sysctl)]
+    gone = _Gone(removals)
+    removals = [item for item in removals if not gone.takes(item)]
+    ops = [Op(Verb.REMOVE, item, reason=reason(item)) for item in sorted(removals, key=_rank, reverse=True)]
+    for item in sorted(desired.values(), key=_rank):
+        there = left.get(item.key)
+        if there is None:
+            ops.append(Op(Verb.ADD, item, reason=reason(item)))
+        elif there != item:
+            ops.append(Op(Verb.CHANGE, item, before=there, reason=reason(item)))
+    return tuple(ops)
+
+
+def _rank(item: Item) -> int:
+    return item.rank
+
+
+def _cables_to_replace(desired: State, observed: State) -> dict[Key, Veth]:
+    # A pair whose inner end is elsewhere, gone or of another MAC can't be mended: it is made anew.
+    replaced: dict[Key, Veth] = {}
+    for key, there in observed.items():
+        wanted = desired.get(key)
+        if not isinstance(there, Veth) or not isinstance(wanted, Veth):
+            continue
+        inner = Interface(wanted.netns, wanted.peer_ifname, wanted.peer_mac, wanted.mtu_bytes).key
+        moved = (there.netns, there.peer_ifname) != (wanted.netns, wanted.peer_ifname)
+        if moved or (inner in desired and inner not in observed):
+            replaced[key] = there
+    return replaced
+
+
+class _Gone:
+    """What disappears with these carriers: the inside of a namespace, what lives on a link's end."""
+
+    def __init__(self, carriers: Iterable[Item]) -> None:
+        self.namespaces: set[str] = set()
+        self.ends: set[tuple[str, str]] = set()
+        for carrier in carriers:
+            match carrier:
+                case Netns():
+                    self.namespaces.add(carrier.id)
+                case Veth():
+                    self.ends.add((carrier.netns, carrier.peer_ifname))
+                case Bridge():
+                    self.ends.add((HOST, carrier.ifname))
+
+    def takes(self, item: Item) -> bool:
+        """True when `item` needs no removal of its own."""
+        match item:
+            case Interface() | Address() | Route() | Neighbour():
+                return item.netns in self.namespaces or (item.netns, item.ifname) in self.ends
+            case Sysctl():
+                return item.netns in self.namespaces or (item.netns, _ifname_of(item)) in self.ends
+            case _:
+                return False
+
+
+def _ifname_of(sysctl: Sysctl) -> str:
+    # net/FAMILY/conf/IFNAME/NAME
+    parts = sysctl.path.split("/")
+    return parts[3] if len(parts) == 5 and parts[2] == "conf" else ""

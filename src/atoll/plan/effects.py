@@ -1,0 +1,86 @@
+"""What a transition does besides state: tracked connections to forget, addresses to announce."""
+
+from collections.abc import Iterator
+
+from atoll.model.items import Interface
+from atoll.model.ops import Announce, FlushConntrack, Op, Verb
+from atoll.model.ports import PortBinding
+from atoll.model.sandbox import Endpoint, Sandbox
+from atoll.model.world import World
+from atoll.plan.compile import Scope
+from atoll.plan.publish import published
+
+
+def flushes(before: World, after: World, scope: Scope) -> tuple[FlushConntrack, ...]:
+    """Connections whose verdict was made under the old state and would outlive it.
+
+    A published port that appears, goes or leads elsewhere; an endpoint that goes (its address will be
+    another's); a pair of networks that is closed again.
+    """
+    return (
+        *(flush for sandbox_id in sorted(scope.sandboxes) for flush in _of_sandbox(before, after, sandbox_id)),
+        *(flush for allowance_id in sorted(scope.allowances) for flush in _of_allowance(before, after, allowance_id)),
+    )
+
+
+def announcements(ops: tuple[Op, ...], world: World, scope: Scope) -> tuple[Announce, ...]:
+    """Addresses of endpoints whose cable these ops plug in."""
+    fresh = {
+        (op.item.netns, op.item.ifname) for op in ops if isinstance(op.item, Interface) and op.verb is not Verb.REMOVE
+    }
+    return tuple(
+        Announce(sandbox_id, endpoint.ifname, address.ip, endpoint.mac, reason=f"endpoint {endpoint.id[:12]}")
+        for sandbox_id in sorted(scope.sandboxes)
+        if sandbox_id in world.sandboxes
+        for endpoint in world.endpoints_of(sandbox_id)
+        if (sandbox_id, endpoint.ifname) in fresh
+        for address in endpoint.addresses
+    )
+
+
+def _of_sandbox(before: World, after: World, sandbox_id: str) -> Iterator[FlushConntrack]:
+    old, new = before.sandboxes.get(sandbox_id), after.sandboxes.get(sandbox_id)
+    name = next((sandbox.name for sandbox in (new, old) if sandbox), sandbox_id)
+    for binding in _moved_bindings(before, after, old, new):
+        yield FlushConntrack(
+            binding.protocol, address=binding.host_address, ports=binding.host, reason=f"published port of {name}"
+        )
+    gone = _endpoints(before, old).keys() - _endpoints(after, new).keys()
+    for endpoint_id in sorted(gone):
+        for address in before.endpoints[endpoint_id].addresses:
+            why = f"address of {name} is free again"
+            yield FlushConntrack(address=address.ip, reason=why)
+            yield FlushConntrack(source=address.ip, reason=why)
+
+
+def _endpoints(world: World, sandbox: Sandbox | None) -> dict[str, Endpoint]:
+    return {endpoint.id: endpoint for endpoint in world.endpoints_of(sandbox.id)} if sandbox else {}
+
+
+def _moved_bindings(before: World, after: World, old: Sandbox | None, new: Sandbox | None) -> list[PortBinding]:
+    was = _led_by_binding(before, old)
+    now = _led_by_binding(after, new)
+    return [binding for binding in {**was, **now} if was.get(binding) != now.get(binding)]
+
+
+def _led_by_binding(world: World, sandbox: Sandbox | None) -> dict[PortBinding, object]:
+    if sandbox is None or not sandbox.bindings:
+        return {}
+    elements = published(world, sandbox)
+    targets = tuple(sorted({str(element.data[0]) for element in elements}))
+    return dict.fromkeys(sandbox.bindings, targets)
+
+
+def _of_allowance(before: World, after: World, allowance_id: str) -> Iterator[FlushConntrack]:
+    closed = before.allowances.get(allowance_id)
+    if closed is None or allowance_id in after.allowances:
+        return
+    source, target = before.networks.get(closed.source_id), before.networks.get(closed.target_id)
+    if source is None or target is None:
+        return
+    for origin in source.pools:
+        destination = target.pool(origin.family)
+        if destination is not None:
+            yield FlushConntrack(
+                source=origin.subnet, address=destination.subnet, reason=f"{source.name} may not open to {target.name}"
+            )
