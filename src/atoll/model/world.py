@@ -11,7 +11,7 @@ from atoll.model.sandbox import Endpoint, Sandbox, SandboxKind
 
 _Named = TypeVar("_Named", Network, Sandbox)
 
-RecordKind = Literal["network", "sandbox", "endpoint", "allowance"]
+RecordKind = Literal["network", "sandbox", "endpoint", "allowance", "removal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,19 @@ class Allowance:
         return f"{self.source_id}:{self.target_id}"
 
 
-Record = Network | Sandbox | Endpoint | Allowance
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A made namespace whose sandbox is gone from the store but which may still be mounted at `path`.
+
+    Written with the sandbox's deletion, deleted when the namespace is: so a crash in between leaves
+    nothing behind, and nobody else's namespace is ever taken for a leftover.
+    """
+
+    id: str
+    path: str
+
+
+Record = Network | Sandbox | Endpoint | Allowance | Removal
 
 
 def kind_of(record: Record) -> RecordKind:
@@ -41,6 +53,8 @@ def kind_of(record: Record) -> RecordKind:
             return "endpoint"
         case Allowance():
             return "allowance"
+        case Removal():
+            return "removal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,15 @@ class Change:
     deletes: tuple[Record, ...] = ()
 
 
+_TABLE: Mapping[RecordKind, str] = {
+    "network": "networks",
+    "sandbox": "sandboxes",
+    "endpoint": "endpoints",
+    "allowance": "allowances",
+    "removal": "removals",
+}
+
+
 @dataclass(frozen=True)
 class World:
     """All objects by id. Treat the mappings as read-only: `after` makes the next world."""
@@ -59,6 +82,8 @@ class World:
     sandboxes: Mapping[str, Sandbox] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
+    removals: Mapping[str, Removal] = field(default_factory=dict)
+    _by_sandbox: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "World":
@@ -67,31 +92,37 @@ class World:
 
     def after(self, change: Change) -> "World":
         """The world once `change` is made; this one stays as it is."""
-        tables: dict[RecordKind, dict[str, Record]] = {}
+        tables: dict[str, dict[str, Record]] = {}
 
         def table(record: Record) -> dict[str, Record]:
-            kind = kind_of(record)
-            if kind not in tables:
-                tables[kind] = dict(self._table(kind))
-            return tables[kind]
+            name = _TABLE[kind_of(record)]
+            if name not in tables:
+                tables[name] = dict(getattr(self, name))
+            return tables[name]
 
         for record in change.deletes:
             table(record).pop(record.id, None)
         for record in change.puts:
             table(record)[record.id] = record
-        names = {"network": "networks", "sandbox": "sandboxes", "endpoint": "endpoints", "allowance": "allowances"}
-        return replace(self, **{names[kind]: rows for kind, rows in tables.items()})  # type: ignore[arg-type]
+        by_sandbox = self._by_sandbox
+        if "endpoints" in tables:
+            by_sandbox = self._reindexed(change)
+        return replace(self, _by_sandbox=by_sandbox, **tables)  # type: ignore[arg-type]
 
-    def _table(self, kind: RecordKind) -> Mapping[str, Record]:
-        match kind:
-            case "network":
-                return self.networks
-            case "sandbox":
-                return self.sandboxes
-            case "endpoint":
-                return self.endpoints
-            case "allowance":
-                return self.allowances
+    def _reindexed(self, change: Change) -> dict[str, tuple[Endpoint, ...]]:
+        # Kept beside the tables, as every step of an attach asks for one sandbox's endpoints.
+        index = dict(self._by_sandbox)
+        for record in (*change.deletes, *change.puts):
+            if isinstance(record, Endpoint):
+                others = tuple(e for e in index.get(record.sandbox_id, ()) if e.id != record.id)
+                index[record.sandbox_id] = others
+                if not others:
+                    del index[record.sandbox_id]
+        for record in change.puts:
+            if isinstance(record, Endpoint):
+                mine = (*index.get(record.sandbox_id, ()), record)
+                index[record.sandbox_id] = tuple(sorted(mine, key=lambda e: (len(e.ifname), e.ifname, e.id)))
+        return index
 
     def network(self, reference: str) -> Network:
         """The network of that name, id or unambiguous id prefix, tried in this order.
@@ -106,8 +137,7 @@ class World:
 
     def endpoints_of(self, sandbox_id: str) -> tuple[Endpoint, ...]:
         """A sandbox's endpoints, in the order of their interface names, then ids."""
-        mine = (endpoint for endpoint in self.endpoints.values() if endpoint.sandbox_id == sandbox_id)
-        return tuple(sorted(mine, key=lambda endpoint: (len(endpoint.ifname), endpoint.ifname, endpoint.id)))
+        return self._by_sandbox.get(sandbox_id, ())
 
     def endpoints_on(self, network_id: str) -> tuple[Endpoint, ...]:
         """A network's endpoints, by id."""
