@@ -38,6 +38,21 @@ class StepFailed(Exception):
 class Kernel(Protocol):
     """One host's kernel as the engine sees it. Used by one thread."""
 
+    def prepare(self) -> bool:
+        """Make sure that our nftables table is there with its rules; True when it had to be built.
+
+        A table that is right is not touched. Raises KernelError, Unsupported.
+        """
+        ...
+
+    def reap(self) -> int:
+        """Finish what removals left for later (detached veths are deleted in groups); returns how many."""
+        ...
+
+    def purge(self) -> None:
+        """Remove the table itself. Everything else of ours goes by ops."""
+        ...
+
     def observe(self, items: Iterable[Item], locate: Locate) -> State:
         """What is there of the keys of `items`, in this kernel's words.
 
