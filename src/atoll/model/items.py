@@ -184,7 +184,7 @@ Part = str | int | IPAddress | Span
 class Element:
     """An element of a set or map of the table `inet atoll`. `data` is empty for a set.
 
-    Parts are in the order of the set's type; see `kernel/nft/schema.py` for the types.
+    Parts are in the order of the set's type; see `SETS` in `model/firewall.py` for the types.
     """
 
     rank: ClassVar[int] = 8

@@ -1,0 +1,158 @@
+"""The sets and maps of the table `inet atoll`: names, types, and elements as nft text.
+
+The single source of truth for `plan/`, which makes elements, and `kernel/nft/`, which encodes
+them; a test holds it equal to `kernel/nft/rules.nft`. Law: pure.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import summarize_address_range
+from types import MappingProxyType
+
+from atoll.model.addresses import Family, IPAddress, IPNetwork
+from atoll.model.items import Element, Part, Span
+from atoll.model.ports import PortRange, Protocol
+
+TABLE_FAMILY = "inet"
+TABLE = "atoll"
+
+NFPROTO: Mapping[Family, int] = MappingProxyType({Family.V4: 2, Family.V6: 10})
+"""Value of an `nf_proto` part for a family. Source: NFPROTO_IPV4, NFPROTO_IPV6, linux/netfilter.h."""
+
+_IFNAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
+
+
+class PartType(StrEnum):
+    """Type of one part of a key or of a map's data; the value is nft's name for it.
+
+    IFNAME parts are str; PROTOCOL, SERVICE (a port) and NFPROTO parts int; address parts
+    `ipaddress` objects. In an interval set any part but an IFNAME may be a Span.
+    """
+
+    IFNAME = "ifname"
+    IPV4 = "ipv4_addr"
+    IPV6 = "ipv6_addr"
+    PROTOCOL = "inet_proto"
+    SERVICE = "inet_service"
+    NFPROTO = "nf_proto"
+
+
+@dataclass(frozen=True, slots=True)
+class SetType:
+    """A set, or a map when it has `data`. `interval`: parts of its keys may be Spans."""
+
+    name: str
+    parts: tuple[PartType, ...]
+    data: tuple[PartType, ...] = ()
+    interval: bool = False
+
+
+def _set(name: str, key: str, data: str = "", *, interval: bool = False) -> tuple[str, SetType]:
+    def parts(text: str) -> tuple[PartType, ...]:
+        return tuple(PartType(word) for word in text.split(" . ")) if text else ()
+
+    return name, SetType(name, parts(key), parts(data), interval)
+
+
+SETS: Mapping[str, SetType] = MappingProxyType(
+    dict(
+        [
+            _set("nets", "ifname"),
+            _set("internal", "ifname"),
+            _set("unprotected", "ifname"),
+            _set("routed", "nf_proto . ifname"),
+            _set("masq", "nf_proto . ifname"),
+            _set("pairs", "ifname . ifname"),
+            _set("closed", "nf_proto"),
+            _set("snat4", "ifname", "ipv4_addr"),
+            _set("snat6", "ifname", "ipv6_addr"),
+            _set("lan4", "ifname . ipv4_addr", interval=True),
+            _set("lan6", "ifname . ipv6_addr", interval=True),
+            _set("gateway4", "ipv4_addr"),
+            _set("gateway6", "ipv6_addr"),
+            _set("any4", "inet_proto . inet_service", "ipv4_addr . inet_service"),
+            _set("any6", "inet_proto . inet_service", "ipv6_addr . inet_service"),
+            _set("addr4", "ipv4_addr . inet_proto . inet_service", "ipv4_addr . inet_service"),
+            _set("addr6", "ipv6_addr . inet_proto . inet_service", "ipv6_addr . inet_service"),
+            _set("span4", "ipv4_addr . ipv4_addr . inet_proto . inet_service", "ipv4_addr", interval=True),
+            _set("span6", "ipv6_addr . ipv6_addr . inet_proto . inet_service", "ipv6_addr", interval=True),
+            _set(
+                "from4",
+                "ipv4_addr . ipv4_addr . inet_proto . inet_service",
+                "ipv4_addr . inet_service",
+                interval=True,
+            ),
+            _set(
+                "from6",
+                "ipv6_addr . ipv6_addr . inet_proto . inet_service",
+                "ipv6_addr . inet_service",
+                interval=True,
+            ),
+            _set("open4", "ipv4_addr . inet_proto . inet_service", interval=True),
+            _set("open6", "ipv6_addr . inet_proto . inet_service", interval=True),
+        ]
+    )
+)
+"""Every named set and map by name; what each means stands in `kernel/nft/rules.nft`."""
+
+
+def address_part(network: IPNetwork) -> Part:
+    """A prefix as a part of an interval set's key: a Span, or the plain address of a /32 or /128."""
+    if network.num_addresses == 1:
+        return network.network_address
+    return Span(network.network_address, network.broadcast_address)
+
+
+def port_part(ports: PortRange) -> Part:
+    """Ports as a part of an interval set's key: a Span, or the plain number of a single port."""
+    return ports.first if ports.first == ports.last else Span(ports.first, ports.last)
+
+
+def element_text(element: Element) -> str:
+    """An element as nft reads it after `add element inet atoll SET`: `{ tcp . 8080 : 172.17.0.2 . 80 }`.
+
+    A person types it in single quotes; interface names are in double quotes, as `nft list` prints them.
+    """
+    kind = SETS[element.set]
+    text = _parts_text(kind.parts, element.parts)
+    if kind.data:
+        text += f" : {_parts_text(kind.data, element.data)}"
+    return f"{{ {text} }}"
+
+
+def _parts_text(types: tuple[PartType, ...], parts: tuple[Part, ...]) -> str:
+    return " . ".join(_part_text(kind, part) for kind, part in zip(types, parts, strict=True))
+
+
+def _part_text(kind: PartType, part: Part) -> str:
+    if isinstance(part, Span):
+        return _span_text(kind, part)
+    match kind:
+        case PartType.IFNAME:
+            # A quote or a brace here would be read as nft syntax.
+            assert isinstance(part, str) and _IFNAME.match(part), f"interface name {part!r}"
+            return f'"{part}"'
+        case PartType.PROTOCOL:
+            assert isinstance(part, int)
+            return Protocol(part).word if part in Protocol.__members__.values() else str(part)
+        case PartType.NFPROTO:
+            assert isinstance(part, int)
+            return next((f"ipv{family}" for family, value in NFPROTO.items() if value == part), str(part))
+        case PartType.SERVICE:
+            assert isinstance(part, int)
+            return str(part)
+        case PartType.IPV4 | PartType.IPV6:
+            assert isinstance(part, IPAddress)
+            return str(part)
+
+
+def _span_text(kind: PartType, span: Span) -> str:
+    first, last = span.first, span.last
+    if isinstance(first, IPAddress):
+        assert isinstance(last, IPAddress)
+        prefixes = list(summarize_address_range(first, last))
+        if len(prefixes) == 1:
+            return str(prefixes[0])
+    return f"{_part_text(kind, first)}-{_part_text(kind, last)}"
