@@ -72,6 +72,11 @@ def parse_mac(text: str) -> str:
     return mac
 
 
+def interface_of(address: IPAddress, subnet: IPNetwork) -> IPInterface:
+    """The address with the subnet's prefix length."""
+    return ipaddress.ip_interface((address.packed, subnet.prefixlen))
+
+
 def mac_of(address: IPAddress) -> str:
     """The MAC derived from an address: 02:42 and its last four bytes.
 

@@ -110,14 +110,14 @@ def port_part(ports: PortRange) -> Part:
     return ports.first if ports.first == ports.last else Span(ports.first, ports.last)
 
 
-def element_text(element: Element) -> str:
+def element_text(element: Element, *, data: bool = True) -> str:
     """An element as nft reads it after `add element inet atoll SET`: `{ tcp . 8080 : 172.17.0.2 . 80 }`.
 
-    A person types it in single quotes; interface names are in double quotes, as `nft list` prints them.
+    Without `data` only the key, as `delete element` takes it. A person types it in single quotes; interface names are in double quotes, as `nft list` prints them.
     """
     kind = SETS[element.set]
     text = _parts_text(kind.parts, element.parts)
-    if kind.data:
+    if kind.data and data:
         text += f" : {_parts_text(kind.data, element.data)}"
     return f"{{ {text} }}"
 

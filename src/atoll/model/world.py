@@ -124,6 +124,11 @@ class World:
                 index[record.sandbox_id] = tuple(sorted(mine, key=lambda e: (len(e.ifname), e.ifname, e.id)))
         return index
 
+    def record(self, kind: RecordKind, record_id: str) -> Record | None:
+        """One record by kind and id."""
+        table: Mapping[str, Record] = getattr(self, _TABLE[kind])
+        return table.get(record_id)
+
     def network(self, reference: str) -> Network:
         """The network of that name, id or unambiguous id prefix, tried in this order.
 

@@ -121,8 +121,8 @@ def _network_elements(network: Network, options: BridgeOptions) -> Iterator[Elem
         if options.masquerade and not network.internal:
             yield Element("masq", (pool.family.nfproto, bridge))
         yield _lan(bridge, pool)
+        yield Element(f"gateway{int(pool.family)}", (pool.gateway,))
 
 
 def _lan(bridge: str, pool: Pool) -> Element:
-    name = "lan4" if pool.family is Family.V4 else "lan6"
-    return Element(name, (bridge, Span(pool.subnet.network_address, pool.subnet.broadcast_address)))
+    return Element(f"lan{int(pool.family)}", (bridge, Span(pool.subnet.network_address, pool.subnet.broadcast_address)))

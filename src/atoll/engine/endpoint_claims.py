@@ -1,0 +1,133 @@
+"""Claims for endpoints: an address a family, a MAC, a name inside. Pure."""
+
+from atoll.engine.host import Host
+from atoll.errors import Conflict, Forbidden, InvalidRequest
+from atoll.ipam.addresses import check_static, choose
+from atoll.model.addresses import Family, IPAddress, IPInterface, family_of, interface_of, mac_of, parse_mac
+from atoll.model.names import parse_ifname, parse_name
+from atoll.model.network import Driver, Network, Pool
+from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind
+from atoll.model.world import World
+from atoll.plan.driver import Naming
+
+_IFNAME_OPTION = "com.docker.network.endpoint.ifname"
+
+
+def claim_endpoint(
+    world: World,
+    network: Network,
+    sandbox: Sandbox,
+    request: EndpointRequest,
+    *,
+    host: Host,
+    naming: Naming,
+    used_ifnames: frozenset[str],
+) -> Endpoint:
+    """The endpoint of `sandbox` on `network`, with what was asked and the rest chosen.
+
+    `used_ifnames` are interfaces that the namespace has already. Raises InvalidRequest, Conflict
+    (address, name or MAC in use, connected already), Forbidden (mode), Exhausted.
+    """
+    _check_mode(world, network, sandbox)
+    endpoint_id = host.new_id()
+    aliases = tuple(dict.fromkeys(parse_name("alias", alias) for alias in request.aliases))
+    if network.driver is not Driver.BRIDGE:
+        _check_bare(network, request)
+        return Endpoint(endpoint_id, network.id, sandbox.id, aliases=aliases)
+    addresses = _addresses(world, network, request)
+    mac = parse_mac(request.mac) if request.mac else mac_of(addresses[0].ip)
+    _check_mac(world, network, mac)
+    return Endpoint(
+        id=endpoint_id,
+        network_id=network.id,
+        sandbox_id=sandbox.id,
+        addresses=addresses,
+        mac=mac,
+        host_ifname=naming.host_ifname(endpoint_id),
+        ifname=_ifname(network, sandbox, request, used_ifnames),
+        aliases=aliases,
+        gateway_priority=request.gateway_priority,
+        static=request.addresses,
+        static_mac=bool(request.mac),
+        driver_options=request.driver_options,
+    )
+
+
+def _check_mode(world: World, network: Network, sandbox: Sandbox) -> None:
+    mine = world.endpoints_of(sandbox.id)
+    if any(endpoint.network_id == network.id for endpoint in mine):
+        raise Conflict(
+            f"endpoint with name {sandbox.name} already exists in network {network.name}", subject=sandbox.name
+        )
+    if sandbox.kind is SandboxKind.JOINED:
+        owner = world.root_of(sandbox).name
+        raise Forbidden(
+            f"{sandbox.name} shares the namespace of {owner} and can't be connected by itself",
+            hint=f"atoll network connect {network.name} {owner}",
+        )
+    if sandbox.kind is SandboxKind.HOST and network.driver is not Driver.HOST:
+        raise Forbidden(f"{sandbox.name} uses the host's own namespace and can't be connected to {network.name}")
+    if network.driver is Driver.HOST and sandbox.kind is not SandboxKind.HOST:
+        raise Forbidden(
+            "container cannot be disconnected from host network or connected to host network",
+            hint=f"atoll sandbox create NAME --network {network.name}",
+        )
+    drivers = {world.networks[endpoint.network_id].driver for endpoint in mine}
+    if Driver.NULL in drivers or (network.driver is Driver.NULL and mine):
+        raise Forbidden(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+            hint=f"atoll network disconnect none {sandbox.name}",
+        )
+
+
+def _check_bare(network: Network, request: EndpointRequest) -> None:
+    asked = [str(address) for address in request.addresses] + [text for text in (request.mac, request.ifname) if text]
+    if asked:
+        raise InvalidRequest(f"cannot use {asked[0]} on network {network.name}: it has no addresses or interfaces")
+
+
+def _addresses(world: World, network: Network, request: EndpointRequest) -> tuple[IPInterface, ...]:
+    asked: dict[Family, IPAddress] = {}
+    for address in request.addresses:
+        if family_of(address) in asked:
+            raise InvalidRequest(f"two addresses of one family are asked: {asked[family_of(address)]} and {address}")
+        if network.pool(family_of(address)) is None:
+            raise InvalidRequest(
+                f"invalid address {address}: network {network.name} has no IPv{address.version} subnet",
+                hint=f"atoll network inspect {network.name}",
+            )
+        asked[family_of(address)] = address
+    return tuple(
+        interface_of(_one_address(world, network, pool, asked.get(pool.family)), pool.subnet) for pool in network.pools
+    )
+
+
+def _one_address(world: World, network: Network, pool: Pool, asked: IPAddress | None) -> IPAddress:
+    held = {
+        address.ip: endpoint.sandbox_id
+        for endpoint in world.endpoints_on(network.id)
+        if (address := endpoint.address(pool.family)) is not None
+    }
+    if asked is None:
+        return choose(pool, held, network=network.name)
+    holder = held.get(asked)
+    check_static(pool, asked, world.sandboxes[holder].name if holder else "", network=network.name)
+    return asked
+
+
+def _check_mac(world: World, network: Network, mac: str) -> None:
+    for other in world.endpoints_on(network.id):
+        if other.mac == mac:
+            name = world.sandboxes[other.sandbox_id].name
+            raise Conflict(f"MAC address {mac} is in use on network {network.name} by {name}", subject=mac)
+
+
+def _ifname(network: Network, sandbox: Sandbox, request: EndpointRequest, used: frozenset[str]) -> str:
+    asked = request.ifname or request.driver_options.get(_IFNAME_OPTION, "")
+    if asked:
+        if parse_ifname(asked) in used:
+            raise Conflict(f"interface name {asked} is in use in sandbox {sandbox.name}", subject=asked)
+        return asked
+    assert network.bridge is not None, f"bridge network {network.name} without parsed options"
+    prefix = network.bridge.ifname_prefix
+    return next(name for index in range(len(used) + 1) if (name := f"{prefix}{index}") not in used)

@@ -1,0 +1,83 @@
+"""The engine of one host: the verbs, start-up, and the answer to what others change."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from atoll.engine import startup
+from atoll.engine.context import Context
+from atoll.engine.events import Event
+from atoll.engine.host import Host
+from atoll.engine.network_verbs import NetworkVerbs
+from atoll.engine.path import Path
+from atoll.engine.reconciler import Reconciler
+from atoll.engine.sandbox_verbs import SandboxVerbs
+from atoll.kernel.hostports import HostPorts
+from atoll.kernel.kernel import Kernel
+from atoll.model.facts import HostFacts
+from atoll.model.world import World
+from atoll.plan.driver import Naming
+from atoll.store.store import Store
+
+
+class Engine:
+    """The networks of one host. Every method belongs to one thread; `world` may be read from any.
+
+    `emit` gets an Event for everything that happened, in order, from that thread. Verbs raise the
+    errors of `atoll.errors` and then have changed nothing, but for removals, which go on past what
+    fails and leave it to the reconciler. With `dry_run` a verb claims and plans, and makes nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        kernel: Kernel,
+        ports: HostPorts,
+        host: Host,
+        emit: Callable[[Event], None],
+        naming: Naming | None = None,
+    ) -> None:
+        path = Path(store, kernel, host)
+        reconciler = Reconciler(path, kernel, host, emit)
+        self._context = Context(store, kernel, ports, host, naming or Naming(), path, reconciler, emit)
+        self._networks = NetworkVerbs(self._context)
+        self._sandboxes = SandboxVerbs(self._context)
+        self.ready = False
+
+        self.create_network = self._networks.create
+        self.remove_network = self._networks.remove
+        self.prune_networks = self._networks.prune
+        self.allow = self._networks.allow
+        self.disallow = self._networks.disallow
+        self.create_sandbox = self._sandboxes.create
+        self.remove_sandbox = self._sandboxes.remove
+        self.connect = self._sandboxes.connect
+        self.disconnect = self._sandboxes.disconnect
+
+    @property
+    def world(self) -> World:
+        """Everything there is, as an immutable snapshot."""
+        return self._context.world
+
+    @property
+    def facts(self) -> HostFacts:
+        """The host's facts as last read."""
+        return self._context.path.facts
+
+    @property
+    def degraded(self) -> Mapping[str, str]:
+        """Reason by object id for what is not as it should be; "" stands for the host."""
+        return MappingProxyType(self._context.reconciler.degraded)
+
+    def start(self) -> None:
+        """Read the store and bring the host's side in line; the insides of sandboxes follow in `idle`.
+
+        Raises StoreError, KernelError, and what the first networks raise (PoolOverlap, Exhausted).
+        """
+        startup.start(self._context, self._sandboxes)
+        self.ready = True
+
+    def idle(self) -> bool:
+        """Do a slice of background work; True while there is more."""
+        self._context.kernel.reap()
+        return self._context.reconciler.sweep_some()

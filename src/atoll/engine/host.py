@@ -1,0 +1,25 @@
+"""What the engine asks of the host besides kernel state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from atoll.model.facts import HostFacts
+from atoll.model.sandbox import NetnsEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Questions about the host, and the sources of time and ids; all are arguments, so that tests can fix them.
+
+    `evidence(path, pid)` identifies a namespace (one of the two is given) and raises InvalidRequest
+    when there is none; `alive` says whether that very namespace still exists; `ifnames` lists the
+    interfaces inside. `new_id` gives 64 hex digits, `now_ns` Unix time.
+    """
+
+    facts: Callable[[], HostFacts]
+    evidence: Callable[[str, int | None], NetnsEvidence]
+    alive: Callable[[NetnsEvidence], bool]
+    ifnames: Callable[[NetnsEvidence], frozenset[str]]
+    new_id: Callable[[], str]
+    now_ns: Callable[[], int]
+    netns_directory: str

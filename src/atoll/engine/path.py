@@ -1,0 +1,180 @@
+"""The one path from a change of the store to the kernel: store, compile, observe, diff, apply."""
+
+from dataclasses import dataclass
+
+from atoll.engine.apply import apply_through
+from atoll.engine.host import Host
+from atoll.errors import ApplyFailed, AtollError, Conflict, NotFound
+from atoll.kernel.kernel import Kernel, Locate
+from atoll.kernel.undo import apply
+from atoll.model.addresses import Family
+from atoll.model.facts import HostFacts
+from atoll.model.items import Bridge, Element, Item, Netns, State, Veth
+from atoll.model.ops import Op, Step
+from atoll.model.sandbox import NetnsEvidence
+from atoll.model.world import Change, Record, World, kind_of
+from atoll.plan.compile import Scope, compile_scope
+from atoll.plan.diff import Reason, diff
+from atoll.plan.effects import announcements, flushes
+from atoll.store.store import Store
+
+CLOSED_KEY = "forwarding_closed"
+"""Store fact: the families whose forwarding atoll switched on, as "4 6"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A change, the world after it, and the steps that make the kernel follow."""
+
+    change: Change
+    after: World
+    scope: Scope
+    steps: tuple[Step, ...]
+
+
+class Path:
+    """Carries changes out. Holds the current world, and the host's facts as last read."""
+
+    def __init__(self, store: Store, kernel: Kernel, host: Host) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._host = host
+        self.world = World()
+        self.facts = HostFacts()
+        self.closed: frozenset[Family] = frozenset()
+
+    def load(self, *, same_boot: bool) -> None:
+        """Read the store. `same_boot` False: the kernel has forgotten what was switched on. Raises StoreError."""
+        self.world = self._store.load()
+        words = self._store.meta(CLOSED_KEY).split() if same_boot else []
+        self.closed = frozenset(Family(int(word)) for word in words)
+
+    def look(self) -> HostFacts:
+        """Read the host's facts again."""
+        self.facts = self._host.facts()
+        return self.facts
+
+    def close_families(self, families: frozenset[Family]) -> None:
+        """Note the families whose forwarding has to be switched on now, before it is. Raises StoreError."""
+        closed = self._closed_with(families)
+        if closed != self.closed:
+            self._store.set_meta(CLOSED_KEY, " ".join(str(int(family)) for family in sorted(closed)))
+            self.closed = closed
+
+    def _closed_with(self, families: frozenset[Family]) -> frozenset[Family]:
+        return self.closed | {family for family in families if not self.facts.forwarding.get(family, False)}
+
+    def compiled(self, scope: Scope, world: World | None = None) -> State:
+        """What the objects in scope want of the kernel."""
+        return compile_scope(world or self.world, scope, self.facts, self.closed)
+
+    def commit(self, change: Change) -> None:
+        """Make a change real that wants nothing of the kernel yet. Raises StoreError."""
+        self._store.commit(change)
+        self.world = self.world.after(change)
+
+    def plan(self, change: Change, scope: Scope, *, families: frozenset[Family] = frozenset()) -> Planned:
+        """What `change` would do. `families` are those that need forwarding from now on.
+
+        Effects: none. Raises Conflict when somebody else's link has one of our names.
+        """
+        closed = self._closed_with(families)
+        after = self.world.after(change)
+        before_state = compile_scope(self.world, scope, self.facts, closed)
+        after_state = compile_scope(after, scope, self.facts, closed)
+        observed = self._kernel.observe({**before_state, **after_state}.values(), locate_in(after, self.world))
+        check_owners(after_state, observed)
+        ops = diff(after_state, observed, reason_in(after, self.world))
+        steps: tuple[Step, ...] = (*ops, *flushes(self.world, after, scope), *announcements(ops, after, scope))
+        return Planned(change, after, scope, steps)
+
+    def carry_out(self, planned: Planned) -> None:
+        """Commit and apply; when a step fails, undo the steps and the commit.
+
+        Raises ApplyFailed (nothing is left but what it calls stuck), StoreError (nothing was done).
+        """
+        before = self.world
+        self._store.commit(planned.change)
+        self.world = planned.after
+        try:
+            apply(self._kernel, planned.steps, locate_in(planned.after, before))
+        except ApplyFailed:
+            self._store.commit(_inverse(planned.change, before))
+            self.world = before
+            raise
+
+    def carry_through(self, planned: Planned) -> tuple[tuple[Step, AtollError], ...]:
+        """Commit and apply as far as it goes: for removals. Returns the steps that failed."""
+        before = self.world
+        self._store.commit(planned.change)
+        self.world = planned.after
+        return apply_through(self._kernel, planned.steps, locate_in(planned.after, before))
+
+    def check(self, scope: Scope) -> tuple[Op, ...]:
+        """How the kernel differs from what the objects in scope want. Effects: none."""
+        wanted = self.compiled(scope)
+        observed = self._kernel.observe(wanted.values(), locate_in(self.world))
+        return diff(wanted, observed, reason_in(self.world))
+
+
+def locate_in(*worlds: World) -> Locate:
+    """Where a sandbox's namespace is, looked up in these worlds in turn."""
+
+    def locate(sandbox_id: str) -> NetnsEvidence:
+        for world in worlds:
+            sandbox = world.sandboxes.get(sandbox_id)
+            if sandbox is not None and sandbox.netns is not None:
+                return sandbox.netns
+            removal = world.removals.get(sandbox_id)
+            if removal is not None:
+                return NetnsEvidence(removal.path, boot_id="", cookie=0)
+        raise NotFound(f"sandbox {sandbox_id[:12]} has no namespace", subject=sandbox_id)
+
+    return locate
+
+
+def reason_in(*worlds: World) -> Reason:
+    """Which object wants an item, in words, for the steps that people read."""
+
+    def reason(item: Item) -> str:
+        match item:
+            case Bridge() | Veth():
+                return item.alias.removeprefix("atoll:").replace(":", " ")[:40]
+            case Netns():
+                return f"sandbox {_sandbox_name(worlds, item.id)}"
+            case Element():
+                return f"set {item.set}"
+            case _:
+                return f"sandbox {_sandbox_name(worlds, item.netns)}" if item.netns else "host"
+
+    return reason
+
+
+def _sandbox_name(worlds: tuple[World, ...], sandbox_id: str) -> str:
+    names = (world.sandboxes[sandbox_id].name for world in worlds if sandbox_id in world.sandboxes)
+    return next(names, sandbox_id[:12])
+
+
+def check_owners(wanted: State, observed: State) -> None:
+    """Refuse to take over a link that isn't the one we mean. Raises Conflict naming it."""
+    for key, there in observed.items():
+        mine = wanted.get(key)
+        if not isinstance(mine, Bridge | Veth):
+            continue
+        alias = getattr(there, "alias", "")
+        if alias != mine.alias:
+            owner = alias or "somebody else"
+            raise Conflict(
+                f"interface {mine.ifname} exists already and belongs to {owner}",
+                hint=f"ip -d link show {mine.ifname}; then choose another name",
+                subject=mine.ifname,
+            )
+
+
+def _inverse(change: Change, before: World) -> Change:
+    was: list[Record] = list(change.deletes)
+    gone: list[Record] = []
+    for record in change.puts:
+        old = before.record(kind_of(record), record.id)
+        (was if old is not None else gone).append(old if old is not None else record)
+    return Change(puts=tuple(was), deletes=tuple(gone))

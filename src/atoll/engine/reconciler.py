@@ -1,0 +1,180 @@
+"""Start-up and repair: the same path over more, or over less, of the world."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+
+from atoll.engine.apply import apply_through
+from atoll.engine.events import Event
+from atoll.engine.host import Host
+from atoll.engine.path import Path, locate_in, reason_in
+from atoll.errors import AtollError
+from atoll.kernel.kernel import Kernel
+from atoll.model.items import HOST, Element, Item, Netns, State, Sysctl, Veth
+from atoll.model.ops import Step
+from atoll.model.world import World
+from atoll.plan.compile import Scope
+from atoll.plan.describe import line
+from atoll.plan.diff import diff
+
+_log = logging.getLogger(__name__)
+
+SLICE_MAX = 16
+"""Sandboxes swept in one step of the queue, so that requests wait at most a few dozen ms."""
+
+REPAIRS_MAX = 3
+REPAIR_WINDOW_NS = 10_000_000_000
+"""After so many repairs of one object in this time somebody works against us: it is marked degraded and left."""
+
+
+class Reconciler:
+    """Makes the kernel what the store says. Used by the engine's thread."""
+
+    def __init__(self, path: Path, kernel: Kernel, host: Host, emit: Callable[[Event], None]) -> None:
+        self._path = path
+        self._kernel = kernel
+        self._host = host
+        self._emit = emit
+        self._unswept: deque[str] = deque()
+        self._repairs: dict[str, deque[int]] = {}
+        self.degraded: dict[str, str] = {}
+
+    def sweep_host(self) -> tuple[Step, ...]:
+        """Make the host's side right and note every sandbox for `sweep_some`; returns what was done.
+
+        Cables that are missing or wrong are left to their sandbox's own sweep, which knows the inside.
+        """
+        world = self._path.world
+        wanted = {key: item for key, item in self._path.compiled(Scope.everything(world)).items() if _of_host(item)}
+        locate = locate_in(world)
+        observed = self._kernel.survey((), locate)
+        sysctls = [item for item in wanted.values() if isinstance(item, Sysctl)]
+        observed |= self._kernel.observe(sysctls, locate)
+        mine, urgent = _without_cables(wanted, observed)
+        theirs = {key: item for key, item in observed.items() if key in mine or key not in wanted}
+        steps = diff(mine, theirs, reason_in(world))
+        self._apply(steps, subject=HOST)
+        self._unswept = deque(sorted(world.sandboxes, key=lambda sandbox_id: (sandbox_id not in urgent, sandbox_id)))
+        while self._unswept and self._unswept[0] in urgent:
+            self.sweep_some()
+        return steps
+
+    def sweep_some(self) -> bool:
+        """Sweep a slice of the noted sandboxes; True while there are more."""
+        for _ in range(min(SLICE_MAX, len(self._unswept))):
+            sandbox_id = self._unswept.popleft()
+            if sandbox_id in self._path.world.sandboxes:
+                self._apply(self._path.check(Scope(sandboxes=frozenset({sandbox_id}))), subject=sandbox_id)
+        return bool(self._unswept)
+
+    def repair(self, scope: Scope) -> None:
+        """Compare the objects in scope with the kernel and mend them, with an event for each that was wrong."""
+        one_by_one = [
+            *(("network", i, Scope(networks=frozenset({i}))) for i in sorted(scope.networks)),
+            *(("sandbox", i, Scope(sandboxes=frozenset({i}))) for i in sorted(scope.sandboxes)),
+            *(("network", i.partition(":")[0], Scope(allowances=frozenset({i}))) for i in sorted(scope.allowances)),
+        ]
+        if scope.host:
+            one_by_one.insert(0, ("daemon", HOST, Scope(host=True)))
+        for kind, object_id, one in one_by_one:
+            try:
+                steps = self._path.check(one)
+            except AtollError as error:
+                self.mark(kind, object_id, str(error))
+                continue
+            if steps:
+                self._mend(kind, object_id, steps)
+
+    def repair_rules(self, by: str) -> None:
+        """Put the table back as it should be after somebody else changed it. `by` names who, for the event."""
+        built = self._kernel.prepare()
+        world = self._path.world
+        wanted = _elements(self._path.compiled(Scope.everything(world)))
+        found = _elements(self._kernel.survey((), locate_in(world)))
+        steps = diff(wanted, found, reason_in(world))
+        if built or steps:
+            _log.warning("firewall: table changed by %s, %d elements put back", by, len(steps))
+            self._apply(steps, subject=HOST)
+            attributes = {"what": "table inet atoll", "by": by, "steps": str(len(steps))}
+            self._emit(Event("daemon", "repair", HOST, self._host.now_ns(), attributes))
+
+    def mark(self, kind: str, object_id: str, reason: str) -> None:
+        """Say that an object is not as it should be, once for each reason."""
+        if self.degraded.get(object_id) == reason:
+            return
+        self.degraded[object_id] = reason
+        _log.warning("%s %s is degraded: %s", kind, object_id[:12], reason)
+        self._emit(
+            Event(kind, "degraded", object_id, self._host.now_ns(), {**self._named(object_id), "reason": reason})
+        )
+
+    def forget(self, object_id: str) -> None:
+        """The object is gone or was made anew: nothing said of it counts any more."""
+        self.degraded.pop(object_id, None)
+        self._repairs.pop(object_id, None)
+
+    def _mend(self, kind: str, object_id: str, steps: tuple[Step, ...]) -> None:
+        now = self._host.now_ns()
+        times = self._repairs.setdefault(object_id, deque(maxlen=REPAIRS_MAX))
+        if len(times) == REPAIRS_MAX and now - times[0] < REPAIR_WINDOW_NS:
+            self.mark(
+                kind, object_id, f"changed by somebody else {REPAIRS_MAX} times in 10 s, left alone: {line(steps[0])}"
+            )
+            return
+        times.append(now)
+        for step in steps:
+            _log.warning("repair %s %s: %s", kind, object_id[:12], line(step))
+        if not self._apply(steps, subject=object_id, kind=kind):
+            return
+        self.degraded.pop(object_id, None)
+        attributes = {**self._named(object_id), "what": line(steps[0]), "steps": str(len(steps))}
+        self._emit(Event(kind, "repair", object_id, now, attributes))
+
+    def _apply(self, steps: tuple[Step, ...], *, subject: str, kind: str = "sandbox") -> bool:
+        failed = apply_through(self._kernel, steps, locate_in(self._path.world))
+        for step, error in failed:
+            _log.error("cannot %s: %s %s", line(step), error, error.detail)
+        if failed:
+            step, error = failed[0]
+            self.mark(kind if subject else "daemon", subject, f"{line(step)}: {error}")
+        return not failed
+
+    def _named(self, object_id: str) -> Mapping[str, str]:
+        world: World = self._path.world
+        found = world.networks.get(object_id) or world.sandboxes.get(object_id)
+        return {"name": found.name} if found else {}
+
+
+def _elements(state: State) -> State:
+    return {key: item for key, item in state.items() if isinstance(item, Element)}
+
+
+def _of_host(item: Item) -> bool:
+    return isinstance(item, Element | Netns) or getattr(item, "netns", HOST) == HOST or isinstance(item, Veth)
+
+
+def _without_cables(wanted: State, observed: State) -> tuple[State, frozenset[str]]:
+    """The state less the cables and namespaces that are not there or not right, and whose sandboxes those are."""
+    urgent = set()
+    rest: State = {}
+    for key, item in wanted.items():
+        match item:
+            case Netns():
+                if key not in observed:
+                    urgent.add(item.id)
+            case Veth():
+                if observed.get(key) != item:
+                    urgent.add(item.netns)
+            case _:
+                rest[key] = item
+    return rest, frozenset(urgent)
+
+
+def affected(world: World, ifnames: Iterable[str]) -> Scope:
+    """The networks and sandboxes whose host interfaces these are."""
+    names = frozenset(ifnames)
+    networks = {n.id for n in world.networks.values() if n.bridge is not None and n.bridge.ifname in names}
+    sandboxes = {e.sandbox_id for e in world.endpoints.values() if e.host_ifname and e.host_ifname in names}
+    # A bridge that went took its ports' enslavement and the host's neighbours along.
+    sandboxes |= {e.sandbox_id for e in world.endpoints.values() if e.network_id in networks}
+    return Scope(networks=frozenset(networks), sandboxes=frozenset(sandboxes))

@@ -1,0 +1,163 @@
+"""The verbs on sandboxes and their endpoints."""
+
+from dataclasses import replace
+
+from atoll.engine.context import Context
+from atoll.engine.holding import hold_mappings
+from atoll.engine.outcome import Outcome
+from atoll.engine.path import Planned
+from atoll.engine.sandbox_claims import claim_endpoints, claim_sandbox, wanted_endpoints
+from atoll.errors import Conflict, Forbidden, InUse
+from atoll.model.addresses import Family, IPAddress
+from atoll.model.network import Driver
+from atoll.model.ports import PortBinding
+from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind, SandboxRequest
+from atoll.model.world import Change, Removal, World
+from atoll.plan.compile import Scope
+from atoll.plan.gateway import gateway_endpoint
+
+
+class SandboxVerbs:
+    """Create and remove sandboxes, connect and disconnect them."""
+
+    def __init__(self, context: Context) -> None:
+        self._ = context
+
+    def create(self, request: SandboxRequest, *, dry_run: bool = False) -> Outcome[Sandbox]:
+        """Make or attach a sandbox with its endpoints and published ports, or nothing.
+
+        Raises what the claims raise (NameTaken, InvalidRequest, NotFound, Conflict, PortTaken,
+        Exhausted, Forbidden), and ApplyFailed.
+        """
+        ctx = self._
+        sandbox = claim_sandbox(ctx.world, request, ctx.host)
+        endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
+        with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
+        sandbox = replace(sandbox, bindings=self._hold(with_endpoints, sandbox))
+        try:
+            planned = ctx.path.plan(Change(puts=(sandbox, *endpoints)), _scope(sandbox))
+            if not dry_run:
+                ctx.path.carry_out(planned)
+        except Exception:
+            ctx.ports.release(sandbox.id)
+            raise
+        if dry_run:
+            ctx.ports.release(sandbox.id)
+        else:
+            ctx.tell("sandbox", "create", sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
+            for endpoint in endpoints:
+                self._tell_endpoint("connect", endpoint, sandbox)
+        return Outcome(sandbox, planned.steps, _unpublished(planned.after, sandbox))
+
+    def remove(self, reference: str, *, force: bool = False, dry_run: bool = False) -> Outcome[Sandbox]:
+        """Remove a sandbox; a namespace that we made goes with it, another's stays as it was before us.
+
+        Raises NotFound; InUse while others are joined to it, unless `force`, which removes them first.
+        """
+        ctx = self._
+        sandbox = ctx.world.sandbox(reference)
+        members = ctx.world.members_of(sandbox.id)
+        if members and not force:
+            names = ", ".join(member.name for member in members)
+            raise InUse(
+                f"sandbox {sandbox.name} shares its namespace with {names}",
+                hint=f"atoll sandbox rm {names.replace(',', '')} {sandbox.name}",
+                subject=sandbox.name,
+            )
+        steps = tuple(
+            step for gone in (*members, sandbox) for step in self.release(gone, "destroy", dry_run=dry_run).steps
+        )
+        return Outcome(sandbox, steps)
+
+    def release(self, sandbox: Sandbox, action: str, *, dry_run: bool = False) -> Planned:
+        """Take a sandbox out of the world with all it holds, as far as the kernel lets it."""
+        ctx = self._
+        endpoints = ctx.world.endpoints_of(sandbox.id)
+        made = sandbox.kind is SandboxKind.MADE and sandbox.netns is not None
+        removals = (Removal(sandbox.id, sandbox.netns.path),) if made and sandbox.netns else ()
+        planned = ctx.path.plan(Change(puts=removals, deletes=(sandbox, *endpoints)), _scope(sandbox))
+        if dry_run:
+            return planned
+        failed = ctx.path.carry_through(planned)
+        for _, error in failed:
+            ctx.reconciler.mark("daemon", "", f"remove sandbox {sandbox.name}: {error}")
+        if removals and not failed:
+            ctx.path.commit(Change(deletes=removals))
+        ctx.ports.release(sandbox.id)
+        ctx.reconciler.forget(sandbox.id)
+        for endpoint in endpoints:
+            self._tell_endpoint("disconnect", endpoint, sandbox)
+        ctx.tell("sandbox", action, sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
+        return planned
+
+    def connect(
+        self, network: str, sandbox: str, request: EndpointRequest, *, dry_run: bool = False
+    ) -> Outcome[Endpoint]:
+        """Connect a living sandbox to one more network. Raises as `claim_endpoint`, and ApplyFailed."""
+        ctx = self._
+        target, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
+        (endpoint,) = claim_endpoints(ctx.world, member, (replace(request, network=target.id),), ctx.host, ctx.naming)
+        planned = ctx.path.plan(Change(puts=(endpoint,)), _scope(member))
+        if not dry_run:
+            ctx.path.carry_out(planned)
+            self._tell_endpoint("connect", endpoint, member)
+        return Outcome(endpoint, planned.steps, _unpublished(planned.after, member))
+
+    def disconnect(
+        self, network: str, sandbox: str, *, force: bool = False, dry_run: bool = False
+    ) -> Outcome[Endpoint]:
+        """Take a sandbox off a network; its default routes and published ports move to the next one.
+
+        `force` makes an unknown connection no error for dead containers in Docker; here it changes
+        nothing, as what is dead is released by itself. Raises NotFound, Conflict, Forbidden.
+        """
+        ctx = self._
+        source, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
+        mine = [endpoint for endpoint in ctx.world.endpoints_of(member.id) if endpoint.network_id == source.id]
+        if not mine:
+            raise Conflict(
+                f"container {member.name} is not connected to network {source.name}",
+                hint=f"atoll sandbox inspect {member.name}",
+                subject=member.name,
+            )
+        if source.driver is Driver.HOST:
+            raise Forbidden("container cannot be disconnected from host network or connected to host network")
+        planned = ctx.path.plan(Change(deletes=(mine[0],)), _scope(member))
+        if not dry_run:
+            for _, error in ctx.path.carry_through(planned):
+                ctx.reconciler.mark("sandbox", member.id, f"disconnect from {source.name}: {error}")
+            # The inner end is to be gone when the caller is answered.
+            ctx.kernel.reap()
+            self._tell_endpoint("disconnect", mine[0], member)
+        return Outcome(mine[0], planned.steps, _unpublished(planned.after, member))
+
+    def _hold(self, world: World, sandbox: Sandbox) -> tuple[PortBinding, ...]:
+        ctx = self._
+        return hold_mappings(
+            world,
+            ctx.ports,
+            sandbox.id,
+            sandbox.mappings,
+            _default_address(world, sandbox),
+            start=int(sandbox.id[:8], 16),
+        )
+
+    def _tell_endpoint(self, action: str, endpoint: Endpoint, sandbox: Sandbox) -> None:
+        network = self._.world.networks[endpoint.network_id]
+        self._.tell("network", action, network.id, name=network.name, type=network.driver.value, container=sandbox.id)
+
+
+def _scope(sandbox: Sandbox) -> Scope:
+    return Scope(sandboxes=frozenset({sandbox.id}))
+
+
+def _default_address(world: World, sandbox: Sandbox) -> IPAddress | None:
+    found = gateway_endpoint(world, sandbox.id, Family.V4)
+    return found[0].bridge.host_binding if found and found[0].bridge else None
+
+
+def _unpublished(world: World, sandbox: Sandbox) -> tuple[str, ...]:
+    leads_out = any(gateway_endpoint(world, sandbox.id, family) for family in Family)
+    if sandbox.mappings and not leads_out:
+        return (f"the published ports of {sandbox.name} are not reachable: none of its networks leads out",)
+    return ()

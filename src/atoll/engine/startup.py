@@ -1,0 +1,82 @@
+"""Start-up: read, release what is dead, hold what is held, bring the host's side in line."""
+
+import logging
+
+from atoll.engine.context import HOST_KEY, Context
+from atoll.engine.network_claims import default_networks
+from atoll.engine.path import locate_in
+from atoll.engine.sandbox_verbs import SandboxVerbs
+from atoll.errors import AtollError
+from atoll.model.items import Netns
+from atoll.model.ops import Op, Verb
+from atoll.model.sandbox import SandboxKind
+from atoll.model.world import Change
+from atoll.plan.compile import forwarding_families
+
+_log = logging.getLogger(__name__)
+
+BOOT_KEY = "boot"
+"""Store fact: boot id and namespace cookie of the host that the kernel state was made in."""
+
+
+def start(context: Context, sandboxes: SandboxVerbs) -> None:
+    """Everything that has to be right before the first request. Idempotent; changes nothing that is right.
+
+    Raises StoreError, KernelError (no nftables), and what the default networks raise.
+    """
+    facts = context.path.look()
+    boot = f"{facts.boot_id}/{facts.netns_cookie}"
+    context.path.load(same_boot=context.store.meta(BOOT_KEY) == boot)
+    if not context.store.meta(HOST_KEY):
+        context.store.set_meta(HOST_KEY, context.host.new_id())
+    context.kernel.prepare()
+    context.kernel.reap()
+    _finish_removals(context)
+    release_dead(context, sandboxes)
+    _make_defaults(context)
+    _hold_stored_ports(context)
+    context.path.close_families(forwarding_families(context.world))
+    context.reconciler.sweep_host()
+    context.store.set_meta(BOOT_KEY, boot)
+
+
+def release_dead(context: Context, sandboxes: SandboxVerbs, only: frozenset[str] | None = None) -> None:
+    """Release attached sandboxes (of those named, or all) whose namespace is gone, by evidence."""
+    for sandbox in tuple(context.world.sandboxes.values()):
+        if sandbox.kind is not SandboxKind.ATTACHED or sandbox.netns is None:
+            continue
+        if (only is None or sandbox.id in only) and not context.host.alive(sandbox.netns):
+            for member in (*context.world.members_of(sandbox.id), sandbox):
+                _log.info("sandbox %s is released: its namespace %s is gone", member.name, sandbox.netns.path)
+                sandboxes.release(member, "released")
+
+
+def _finish_removals(context: Context) -> None:
+    for removal in tuple(context.world.removals.values()):
+        netns = Netns(removal.id, removal.path)
+        locate = locate_in(context.world)
+        if netns.key in context.kernel.observe((netns,), locate):
+            context.kernel.execute((Op(Verb.REMOVE, netns, reason="finish a removal"),), locate)
+        context.path.commit(Change(deletes=(removal,)))
+
+
+def _make_defaults(context: Context) -> None:
+    key = context.store.meta(HOST_KEY)
+    fresh, warnings = default_networks(context.world, context.path.facts, context.host, context.naming, key)
+    for warning in warnings:
+        _log.warning("%s", warning)
+    if fresh:
+        context.path.commit(Change(puts=fresh))
+    for network in fresh:
+        context.tell("network", "create", network.id, name=network.name, type=network.driver.value)
+
+
+def _hold_stored_ports(context: Context) -> None:
+    for sandbox in context.world.sandboxes.values():
+        if not sandbox.bindings:
+            continue
+        try:
+            context.ports.hold(sandbox.id, sandbox.bindings)
+        except AtollError as error:
+            # Taken while the daemon was away: the mapping stays, and people are told.
+            context.reconciler.mark("sandbox", sandbox.id, str(error))
