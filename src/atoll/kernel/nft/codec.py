@@ -1,0 +1,170 @@
+"""Elements as netlink attributes, both ways. Pure.
+
+    LIST_ELEM { KEY { VALUE } [KEY_END { VALUE }] [DATA { VALUE }] }
+
+A value is its parts one after the other, each filled up to four bytes (a register of nft's machine)
+when there are several; a lone part stands as it is. Interface names fill 16 bytes (IFNAMSIZ);
+ports and addresses are in network order. KEY_END, the upper ends, is there in interval sets.
+Source: enum nft_set_elem_attributes in linux/netfilter/nf_tables.h.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from atoll.kernel.nft.netlink import attribute, attributes, nest
+from atoll.model.firewall import SETS, PartType, SetType
+from atoll.model.items import Element, Part, Span
+
+LIST_ELEM = 1  # NFTA_LIST_ELEM
+KEY, DATA, KEY_END = 1, 2, 10  # NFTA_SET_ELEM_*
+_VALUE = 1  # NFTA_DATA_VALUE
+
+
+class _Form(NamedTuple):
+    """How a part type is written: a struct code, its size, and conversions to and from that code's value."""
+
+    code: str
+    size: int
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Part]
+
+
+def _ifname_bytes(name: str) -> bytes:
+    octets = name.encode()
+    assert 0 < len(octets) < 16, f"interface name {name!r}"
+    return octets
+
+
+def _ifname(octets: bytes) -> str:
+    return octets.rstrip(b"\0").decode(errors="surrogateescape")
+
+
+_FORMS: Mapping[PartType, _Form] = MappingProxyType(
+    {
+        PartType.IFNAME: _Form("16s", 16, _ifname_bytes, _ifname),
+        PartType.IPV4: _Form("I", 4, IPv4Address.__int__, IPv4Address),
+        PartType.IPV6: _Form("16s", 16, lambda address: address.packed, IPv6Address),
+        PartType.PROTOCOL: _Form("B", 1, int, int),
+        PartType.SERVICE: _Form("H", 2, int, int),
+        PartType.NFPROTO: _Form("B", 1, int, int),
+    }
+)
+
+
+class _Layout:
+    """A value of several parts."""
+
+    def __init__(self, types: tuple[PartType, ...]) -> None:
+        forms = [_FORMS[kind] for kind in types]
+        pad = 4 if len(forms) > 1 else 1
+        self.code = "".join(f"{form.code}{-form.size % pad}x" for form in forms)
+        self._struct = struct.Struct(">" + self.code)
+        self.size = self._struct.size
+        self._writers = tuple(form.write for form in forms)
+        self.readers = tuple(form.read for form in forms)
+
+    def write(self, parts: tuple[Part, ...]) -> bytes:
+        return self._struct.pack(*[write(part) for write, part in zip(self._writers, parts, strict=True)])
+
+    def read(self, value: bytes) -> tuple[Part, ...]:
+        return tuple(read(raw) for read, raw in zip(self.readers, self._struct.unpack(value), strict=True))
+
+
+class SetCodec:
+    """Encodes and decodes the elements of one set or map."""
+
+    def __init__(self, kind: SetType) -> None:
+        self.kind = kind
+        self._key = _Layout(kind.parts)
+        self._data = _Layout(kind.data) if kind.data else None
+        # An element as the kernel writes it, with all headers skipped; anything longer carries more
+        # than we put there (a comment, a flag) and is read attribute by attribute.
+        pad = f"{-self._key.size % 4}x"
+        value = f"8x{self._key.code}{pad}"
+        code = "4x" + value + (value if kind.interval else "")
+        if self._data:
+            code += f"8x{self._data.code}{-self._data.size % 4}x"
+        self._usual = struct.Struct(">" + code)
+
+    def encode_key(self, element: Element) -> bytes:
+        """The LIST_ELEM attribute that names an element: all that deletion and lookup need."""
+        return nest(LIST_ELEM, *self._keys(element))
+
+    def encode(self, element: Element) -> bytes:
+        """The LIST_ELEM attribute of a whole element."""
+        if self._data is None:
+            assert not element.data, f"{element} has data, {self.kind.name} is a set"
+            return self.encode_key(element)
+        data = nest(DATA, attribute(_VALUE, self._data.write(element.data)))
+        return nest(LIST_ELEM, *self._keys(element), data)
+
+    def decode(self, payload: bytes) -> Element | None:
+        """An element from LIST_ELEM's payload; None for one without a key (the catch-all `*`).
+
+        Raises ValueError when the bytes don't fit the set's type.
+        """
+        found = dict(attributes(payload))
+        if KEY not in found:
+            return None
+        try:
+            first = self._key.read(_value(found[KEY]))
+            last = self._key.read(_value(found[KEY_END])) if KEY_END in found else first
+            data = self._data.read(_value(found[DATA])) if self._data and DATA in found else ()
+        except struct.error as error:
+            raise ValueError(f"element of {self.kind.name}: {error}") from None
+        return Element(self.kind.name, _spans(first, last), data)
+
+    def decode_list(self, payload: bytes) -> Iterator[Element]:
+        """The elements of NFTA_SET_ELEM_LIST_ELEMENTS's payload."""
+        name, width, unpack = self.kind.name, self._usual.size, self._usual.unpack_from
+        readers = self._key.readers * (2 if self.kind.interval else 1) + (self._data.readers if self._data else ())
+        count, offset, end = len(self.kind.parts), 0, len(payload)
+        while offset + 4 <= end:
+            length = int.from_bytes(payload[offset : offset + 2], _NATIVE)
+            if length == width and offset + length <= end:
+                values = tuple([read(raw) for read, raw in zip(readers, unpack(payload, offset), strict=True)])
+                if self.kind.interval:
+                    yield Element(name, _spans(values[:count], values[count : 2 * count]), values[2 * count :])
+                else:
+                    yield Element(name, values[:count], values[count:])
+            else:
+                if length < 4:
+                    raise ValueError(f"element of {length} bytes")
+                element = self.decode(payload[offset + 4 : offset + length])
+                if element is not None:
+                    yield element
+            offset += (length + 3) & ~3
+
+    def _keys(self, element: Element) -> tuple[bytes, ...]:
+        if not self.kind.interval:
+            return (nest(KEY, attribute(_VALUE, self._key.write(element.parts))),)
+        # Equal ends are a plain value, so that one element has one spelling and its key compares.
+        assert all(not isinstance(part, Span) or part.first < part.last for part in element.parts), element  # type: ignore[operator]
+        first = tuple(part.first if isinstance(part, Span) else part for part in element.parts)
+        last = tuple(part.last if isinstance(part, Span) else part for part in element.parts)
+        return (
+            nest(KEY, attribute(_VALUE, self._key.write(first))),
+            nest(KEY_END, attribute(_VALUE, self._key.write(last))),
+        )
+
+
+_NATIVE: Any = "little" if struct.pack("=H", 1) == b"\1\0" else "big"
+
+CODECS: Mapping[str, SetCodec] = MappingProxyType({name: SetCodec(kind) for name, kind in SETS.items()})
+"""A codec for every set of the table."""
+
+
+def _value(payload: bytes) -> bytes:
+    for kind, value in attributes(payload):
+        if kind == _VALUE:
+            return value
+    raise ValueError("no value")
+
+
+def _spans(first: tuple[Part, ...], last: tuple[Part, ...]) -> tuple[Part, ...]:
+    if first == last:
+        return first
+    return tuple(low if low == high else Span(low, high) for low, high in zip(first, last, strict=True))  # type: ignore[arg-type]
