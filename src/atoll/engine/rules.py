@@ -1,0 +1,122 @@
+"""What serves a network in the firewall, for people: its elements with their meaning, and the old tools' view."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from atoll.model.addresses import Family
+from atoll.model.facts import HostFacts
+from atoll.model.firewall import TABLE, TABLE_FAMILY, element_text
+from atoll.model.items import Element, Key
+from atoll.model.network import Driver, Network
+from atoll.model.sandbox import Sandbox
+from atoll.model.world import World
+from atoll.plan.compile import Scope, compile_scope
+from atoll.plan.gateway import gateway_endpoint
+from atoll.plan.publish import published
+
+_MEANINGS: Mapping[str, str] = {
+    "nets": "the bridge of a network: packets of its interface meet the rules",
+    "internal": "no way out, and nothing comes in",
+    "masq": "the way out is masqueraded with the host's address",
+    "pairs": "new connections may be opened from the first bridge to the second",
+    "lan4": "the subnet: no other source address may come from this bridge",
+    "lan6": "the subnet: no other source address may come from this bridge",
+    "gateway4": "the gateway's own address: closed to other hosts",
+    "gateway6": "the gateway's own address: closed to other hosts",
+    "any4": "published on every address of the host",
+    "any6": "published on every address of the host",
+    "addr4": "published on one address",
+    "addr6": "published on one address",
+    "span4": "a range of same-numbered ports, published as one element",
+    "span6": "a range of same-numbered ports, published as one element",
+    "closed": "atoll switched forwarding on, so the host routes for nobody else",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Packets and bytes that an element or a rule has matched."""
+
+    packets: int = 0
+    octets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ElementView:
+    """One element: its set, its text as nft writes it, what it is for, and its count where the set keeps one."""
+
+    set: str
+    text: str
+    meaning: str
+    count: Count | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkView:
+    """What serves one network. `ports` are the bridge's ports, `iptables` lines as `iptables -t nat -vnL` shows them."""
+
+    name: str
+    bridge: str
+    bridge_id: str
+    ports: tuple[str, ...]
+    elements: tuple[ElementView, ...]
+    iptables: tuple[str, ...]
+
+
+def network_views(
+    world: World, facts: HostFacts, closed: frozenset[Family], counts: Mapping[Key, Count]
+) -> tuple[NetworkView, ...]:
+    """A view of every bridge network, by name. `counts` has those elements that the kernel counts."""
+    bridges = (network for network in world.networks.values() if network.driver is Driver.BRIDGE)
+    return tuple(
+        _network_view(world, network, facts, closed, counts) for network in sorted(bridges, key=lambda n: n.name)
+    )
+
+
+def _network_view(
+    world: World, network: Network, facts: HostFacts, closed: frozenset[Family], counts: Mapping[Key, Count]
+) -> NetworkView:
+    assert network.bridge is not None, f"bridge network {network.name} without parsed options"
+    members = world.endpoints_on(network.id)
+    allowed = frozenset(a.id for a in world.allowances.values() if network.id in (a.source_id, a.target_id))
+    own = compile_scope(world, Scope(networks=frozenset({network.id}), allowances=allowed), facts, closed)
+    elements = [item for item in own.values() if isinstance(item, Element)]
+    sandboxes = [world.sandboxes[endpoint.sandbox_id] for endpoint in members]
+    elements += [element for sandbox in sandboxes for element in _led_here(world, network, sandbox)]
+    mac = next((pool.gateway for pool in network.pools), None)
+    return NetworkView(
+        name=network.name,
+        bridge=network.bridge.ifname,
+        bridge_id=f"8000.0242{mac.packed[-4:].hex()}" if mac else "",
+        ports=tuple(sorted(endpoint.host_ifname for endpoint in members)),
+        elements=tuple(
+            ElementView(e.set, element_text(e), _MEANINGS.get(e.set, ""), counts.get(e.key)) for e in elements
+        ),
+        iptables=tuple(_iptables_lines(network, elements, counts)),
+    )
+
+
+def _led_here(world: World, network: Network, sandbox: Sandbox) -> Iterator[Element]:
+    for family in Family:
+        found = gateway_endpoint(world, sandbox.id, family)
+        if found is not None and found[0].id == network.id:
+            yield from (element for element in published(world, sandbox) if element.set.endswith(str(int(family))))
+
+
+def _iptables_lines(network: Network, elements: list[Element], counts: Mapping[Key, Count]) -> Iterator[str]:
+    assert network.bridge is not None
+    bridge = network.bridge.ifname
+    pool = network.pool(Family.V4)
+    for element in elements:
+        count = counts.get(element.key, Count())
+        columns = f"{count.packets:>8} {count.octets:>8}"
+        if element.set == "masq" and element.parts[0] == Family.V4.nfproto and pool is not None:
+            yield f"{columns} MASQUERADE  all  --  *      !{bridge}  {pool.subnet}        0.0.0.0/0"
+        elif element.set == "any4":
+            protocol, port = element_text(element)[2:-2].split(" : ")[0].split(" . ")
+            target = ":".join(str(part) for part in element.data)
+            match = f"{protocol} dpt:{port} to:{target}"
+            yield f"{columns} DNAT        {protocol}  --  !{bridge} *       0.0.0.0/0            0.0.0.0/0  {match}"
+
+
+TABLE_NAME = f"{TABLE_FAMILY} {TABLE}"
