@@ -1,0 +1,185 @@
+"""The daemon's side of the relay: start it, tell it what to serve, get held sockets back."""
+
+import contextlib
+import dataclasses
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atoll.errors import InvalidRequest, Unavailable
+from atoll.relay.limits import Limits
+from atoll.relay.wire import (
+    PACKET_BYTES_MAX,
+    WIRE_VERSION,
+    Add,
+    Hello,
+    List,
+    RelayEntry,
+    RelayTarget,
+    Remove,
+    Request,
+    Stop,
+    Take,
+    encode_request,
+    parse,
+    parse_entry,
+)
+
+Received = tuple[dict[str, Any], list[socket.socket]]
+
+
+class RelayClient:
+    """One connection to the relay at `control_path`, made when needed. Used by one thread.
+
+    Nothing here needs the relay to be a child: it is found by its path, also after the daemon was killed.
+    Every call waits at most `timeout_s` for each answer, and raises Unavailable when none comes.
+    """
+
+    def __init__(self, control_path: Path, *, limits: Limits | None = None, timeout_s: float = 5) -> None:
+        self._path = control_path
+        self._limits = limits or Limits()
+        self._timeout_s = timeout_s
+        self._sock: socket.socket | None = None
+
+    def running(self) -> bool:
+        """Whether a relay answers that speaks our version. Effects: one that speaks another is told to stop."""
+        try:
+            body, _ = self._exchange(Hello(WIRE_VERSION), None)
+        except Unavailable:
+            return False
+        if body.get("version") != WIRE_VERSION:
+            self._dismiss()
+            return False
+        return True
+
+    def ensure_running(self) -> None:
+        """Start the relay unless it runs. Raises Unavailable with the process's words in `detail`."""
+        # Twice, as a relay that has been idle for long may be about to end when it is first asked.
+        for _ in range(2):
+            if self.running():
+                return
+            command = [sys.executable, "-I", "-m", "atoll.relay", "--control", str(self._path)]
+            command += ["--log", str(self._path.with_suffix(".log"))]
+            for name, value in dataclasses.asdict(self._limits).items():
+                command += ["--" + name.replace("_", "-"), str(value)]
+            try:
+                done = subprocess.run(
+                    command,
+                    check=False,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=4 * self._timeout_s,
+                    env={},
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise Unavailable(f"can't start the relay at {self._path}", detail=str(error)) from error
+        if not self.running():
+            raise Unavailable(f"can't start the relay at {self._path}", detail=done.stderr.strip())
+
+    def sync(self, desired: Mapping[str, RelayTarget], sockets: Mapping[str, socket.socket]) -> None:
+        """Make the relay serve exactly `desired`, changing only what differs.
+
+        `sockets` has a bound socket for each key that the relay doesn't serve yet; it is duplicated, and stays the
+        caller's. Starts the relay when there is something to serve. Every key is tried; then raises Unavailable naming
+        those that failed.
+        """
+        if desired:
+            self.ensure_running()
+        elif not self.running():
+            return
+        served = self.entries()
+        failed: list[str] = []
+        for key in served.keys() - desired.keys():
+            self._ask(Remove(key))
+        for key, target in desired.items():
+            entry = served.get(key)
+            if entry is not None and entry.target == target:
+                continue
+            try:
+                if entry is not None and entry.target.protocol is not target.protocol:
+                    self._ask(Remove(key))
+                    entry = None
+                self._ask(Add(key, target), None if entry is not None else sockets.get(key))
+            except InvalidRequest as error:
+                failed.append(f"{key}: {error.message}")
+        if failed:
+            raise Unavailable(f"the relay can't serve {len(failed)} ports: {failed[0]}", detail="\n".join(failed))
+
+    def entries(self) -> dict[str, RelayEntry]:
+        """What is served, with counts, by key. Raises Unavailable when no relay runs."""
+        found: dict[str, RelayEntry] = {}
+        more = True
+        while more:
+            page = self._ask(List(max(found, default="")))
+            entries = [parse_entry(body) for body in page.get("entries", [])]
+            found.update((entry.key, entry) for entry in entries)
+            more = page.get("more") is True and bool(entries)
+        return found
+
+    def take(self, key: str) -> socket.socket:
+        """A duplicate of the bound socket of a key, for a daemon that has lost its own by a restart.
+
+        Raises InvalidRequest when the key isn't served.
+        """
+        body, sockets = self._exchange(Take(key), None)
+        if not sockets:
+            raise InvalidRequest(body.get("error", f"the relay sent no socket for {key!r}"))
+        for extra in sockets[1:]:
+            extra.close()
+        return sockets[0]
+
+    def stop(self) -> None:
+        """End the relay and its connections; none running is no error."""
+        if self.running():
+            self._dismiss()
+
+    def close(self) -> None:
+        """Leave the relay running and close the connection to it."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _dismiss(self) -> None:
+        with contextlib.suppress(Unavailable):
+            self._ask(Stop())
+            # The end of the connection is the end of the process: only then is its lock free.
+            if self._sock is not None:
+                with contextlib.suppress(OSError):
+                    self._sock.recv(1)
+        self.close()
+
+    def _connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.settimeout(self._timeout_s)
+        try:
+            sock.connect(str(self._path))
+        except OSError as error:
+            sock.close()
+            raise Unavailable(f"no relay answers on {self._path}", detail=str(error)) from error
+        self._sock = sock
+
+    def _ask(self, request: Request, sock: socket.socket | None = None) -> dict[str, Any]:
+        body, sockets = self._exchange(request, sock)
+        for extra in sockets:
+            extra.close()
+        if "error" in body:
+            raise InvalidRequest(f"relay: {body['error']}")
+        return body
+
+    def _exchange(self, request: Request, sock: socket.socket | None) -> Received:
+        if self._sock is None:
+            self._connect()
+        assert self._sock is not None
+        try:
+            socket.send_fds(self._sock, [encode_request(request)], [] if sock is None else [sock.fileno()])
+            packet, descriptors, _flags, _address = socket.recv_fds(self._sock, PACKET_BYTES_MAX, 4)
+            if not packet:
+                raise ConnectionResetError("the relay has ended")
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"the relay at {self._path} doesn't answer", detail=str(error)) from error
+        return parse(packet), [socket.socket(fileno=descriptor) for descriptor in descriptors]
