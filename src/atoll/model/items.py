@@ -192,6 +192,12 @@ class Element:
     parts: tuple[Part, ...]
     data: tuple[Part, ...] = ()
 
+    def __post_init__(self) -> None:
+        # One element has one spelling, so that keys compare: an interval of one value is that value.
+        if any(isinstance(part, Span) and part.first == part.last for part in self.parts):
+            plain = (part.first if isinstance(part, Span) and part.first == part.last else part for part in self.parts)
+            object.__setattr__(self, "parts", tuple(plain))
+
     @property
     def key(self) -> Key:
         """Identity in a state."""
