@@ -1,0 +1,245 @@
+"""Forgetting tracked connections over ctnetlink.
+
+Everything is of the calling thread's network namespace. What is forgotten is not cut: the next packet of it
+is judged, and translated, by the rules of now.
+
+Source: linux/netfilter/nfnetlink_conntrack.h; filter flags: net/netfilter/nf_internals.h.
+"""
+
+import errno
+import os
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_network
+
+from atoll.errors import KernelError
+from atoll.kernel.nlmsg import NESTED, Exchange, Message, attribute, attributes
+from atoll.model.addresses import Family, IPAddress, IPNetwork, family_of
+from atoll.model.ops import FlushConntrack
+
+_NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
+_CT_GET, _CT_DELETE = 0x101, 0x102
+"""NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, and _DELETE."""
+_NFGENMSG = struct.Struct("=BBH")
+_PORT = struct.Struct(">H")
+_FLAGS = struct.Struct("=I")
+
+_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_ID, _CTA_ZONE, _CTA_FILTER = 1, 2, 12, 18, 25
+_CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
+_CTA_IP_SRC = {Family.V4: 1, Family.V6: 3}
+_CTA_IP_DST = {Family.V4: 2, Family.V6: 4}
+_CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 1, 3
+_FILTER_IP_SRC, _FILTER_IP_DST, _FILTER_PROTO_NUM, _FILTER_DST_PORT = 1 << 0, 1 << 1, 1 << 3, 1 << 5
+
+_RTM_GETROUTE, _RTA_DST, _RTN_LOCAL = 26, 1, 2
+_RTMSG = struct.Struct("=BBBBBBBBI")
+
+DELETES_PER_DATAGRAM = 128
+
+
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """One direction of a connection as the kernel tells it; `port` is -1 where the protocol has none."""
+
+    source: int
+    destination: int
+    protocol: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracked:
+    """One tracked connection; `handle` are the attributes that delete it and no other."""
+
+    original: _Direction
+    reply: _Direction
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """What the kernel itself compares of one direction (CTA_TUPLE_ORIG or _REPLY), since Linux 5.8.
+
+    Older kernels ignore it and tell everything: it saves work and decides nothing. IPv6 addresses stay
+    out of it: the kernel compares them the wrong way round (ctnetlink_filter_match_tuple).
+    """
+
+    direction: int
+    source: IPAddress | None = None
+    destination: IPAddress | None = None
+    protocol: int | None = None
+    port: int | None = None
+
+    def encode(self, family: Family) -> bytes:
+        """The tuple's attributes and CTA_FILTER; nothing when there is nothing to compare."""
+        flags, ip, proto = 0, b"", b""
+        for flag, kind, address in (
+            (_FILTER_IP_SRC, _CTA_IP_SRC[family], self.source),
+            (_FILTER_IP_DST, _CTA_IP_DST[family], self.destination),
+        ):
+            if address is not None and family is Family.V4:
+                flags |= flag
+                ip += attribute(kind, address.packed)
+        if self.protocol is not None:
+            flags |= _FILTER_PROTO_NUM
+            proto += attribute(_CTA_PROTO_NUM, bytes([self.protocol]))
+            if self.port is not None:
+                flags |= _FILTER_DST_PORT
+                proto += attribute(_CTA_PROTO_DST_PORT, _PORT.pack(self.port))
+        if not flags:
+            return b""
+        parts = attribute(NESTED | _CTA_TUPLE_IP, ip) if ip else b""
+        parts += attribute(NESTED | _CTA_TUPLE_PROTO, proto) if proto else b""
+        # CTA_FILTER_ORIG_FLAGS and _REPLY_FLAGS have the numbers of the tuples that they are about.
+        return attribute(NESTED | self.direction, parts) + attribute(
+            NESTED | _CTA_FILTER, attribute(self.direction, _FLAGS.pack(flags))
+        )
+
+
+def flush(request: FlushConntrack) -> int:
+    """Forget the connections that match every given field, of both families; return how many there were.
+
+    * `protocol`: the transport protocol.
+    * `ports`: the original destination port lies in it. Then the original destination is `address`;
+      without one (or with 0.0.0.0 or ::) it is any address of this host, for a port of somebody else's
+      address is no host port.
+    * `source`: the original source, that is before any translation.
+    * `address` without `ports`: the original destination. When `source` is not given either, also where
+      translation led to: the source of the reply direction, an endpoint's address behind a published port.
+
+    `source` and `address` may be prefixes. Connections that appear meanwhile may be missed: change the
+    rules first. Raises KernelError, after all that could be deleted are.
+    """
+    assert request.ports or request.source or request.address, f"would forget everything: {request}"
+    with Exchange(_NETLINK_NETFILTER) as kernel, Exchange(_NETLINK_ROUTE) as routes:
+        return sum(_flush_family(kernel, family, request, _locality(routes, family)) for family in _families(request))
+
+
+def _flush_family(kernel: Exchange, family: Family, request: FlushConntrack, is_local: Callable[[int], bool]) -> int:
+    matches = _matcher(request, is_local)
+    doomed: dict[bytes, int] = {}
+    for each in _filters(request):
+        payload = _NFGENMSG.pack(family.nfproto, 0, 0) + each.encode(family)
+        for answer in kernel.dump(_CT_GET, payload):
+            tracked = _decode(family, answer)
+            if tracked is not None and matches(tracked):
+                doomed[tracked.handle] = 0
+    handles = list(doomed)
+    for start in range(0, len(handles), DELETES_PER_DATAGRAM):
+        batch = handles[start : start + DELETES_PER_DATAGRAM]
+        doomed.update(zip(batch, kernel.change(_CT_DELETE, [_delete(family, handle) for handle in batch]), strict=True))
+    results = list(doomed.values())
+    refused = next((code for code in results if code not in (0, errno.ENOENT)), 0)
+    if refused:
+        raise KernelError(
+            f"cannot forget {len(results) - results.count(0)} of {len(results)} tracked connections: "
+            f"{os.strerror(refused).lower()}",
+            errno=refused,
+        )
+    return results.count(0)
+
+
+def _families(request: FlushConntrack) -> list[Family]:
+    given = {family_of(value) for value in (request.address, request.source) if value is not None}
+    return [family for family in Family if given in ({family}, set())]
+
+
+def _filters(request: FlushConntrack) -> Iterator[_Filter]:
+    """The dumps that together have all that match, each as narrow as the kernel can make it."""
+    source, address = _single(request.source), _single(request.address)
+    ports = request.ports
+    port = ports.first if ports is not None and len(ports) == 1 else None
+    yield _Filter(_CTA_TUPLE_ORIG, source, address, request.protocol, port)
+    if ports is None and request.source is None:
+        yield _Filter(_CTA_TUPLE_REPLY, address, None, request.protocol)
+
+
+def _single(value: IPAddress | IPNetwork | None) -> IPAddress | None:
+    """The one address that `value` means, None for "any" and for more than one."""
+    if value is None:
+        return None
+    network = ip_network(value)
+    one = network.num_addresses == 1 and not network.network_address.is_unspecified
+    return network.network_address if one else None
+
+
+def _matcher(request: FlushConntrack, is_local: Callable[[int], bool]) -> Callable[[_Tracked], bool]:
+    """The rules of `flush` for one connection of the request's family."""
+    from_source, to_address = _within(request.source), _within(request.address)
+    ports = request.ports
+
+    def matches(tracked: _Tracked) -> bool:
+        original = tracked.original
+        if request.protocol is not None and original.protocol != request.protocol:
+            return False
+        if not from_source(original.source):
+            return False
+        if ports is None:
+            through = request.source is None and to_address(tracked.reply.source)
+            return through or to_address(original.destination)
+        if not ports.first <= original.port <= ports.last or not to_address(original.destination):
+            return False
+        return _single(request.address) is not None or is_local(original.destination)
+
+    return matches
+
+
+def _within(value: IPAddress | IPNetwork | None) -> Callable[[int], bool]:
+    """Whether an address, as a number, is in `value`; None and an unspecified address hold all."""
+    if value is None:
+        return lambda _: True
+    network = ip_network(value)
+    if network.network_address.is_unspecified:
+        return lambda _: True
+    first, mask = int(network.network_address), int(network.netmask)
+    return lambda number: number & mask == first
+
+
+def _locality(routes: Exchange, family: Family) -> Callable[[int], bool]:
+    """Whether an address is one of this host's, as `fib daddr type local` sees it: the kernel is asked."""
+
+    @cache
+    def is_local(number: int) -> bool:
+        rtmsg = _RTMSG.pack(family.nfproto, family.bits, 0, 0, 0, 0, 0, 0, 0)
+        try:
+            answer = routes.request(
+                _RTM_GETROUTE, rtmsg + attribute(_RTA_DST, number.to_bytes(family.bits // 8, "big"))
+            )
+        except KernelError as error:
+            if error.errno == errno.ETIMEDOUT:
+                raise
+            return False  # no route leads there
+        return bool(_RTMSG.unpack_from(answer.payload)[7] == _RTN_LOCAL)
+
+    return is_local
+
+
+def _decode(family: Family, answer: Message) -> _Tracked | None:
+    """One entry of a dump; None when it lacks a tuple, or is of another family."""
+    if answer.payload[0] != family.nfproto:
+        return None
+    found = attributes(answer.payload, _NFGENMSG.size)
+    original, reply = found.get(_CTA_TUPLE_ORIG), found.get(_CTA_TUPLE_REPLY)
+    if original is None or reply is None:
+        return None
+    handle = attribute(NESTED | _CTA_TUPLE_ORIG, original)
+    handle += b"".join(attribute(kind, found[kind]) for kind in (_CTA_ID, _CTA_ZONE) if kind in found)
+    return _Tracked(_decode_direction(family, original), _decode_direction(family, reply), handle)
+
+
+def _decode_direction(family: Family, value: bytes) -> _Direction:
+    parts = attributes(value)
+    ip, proto = attributes(parts[_CTA_TUPLE_IP]), attributes(parts[_CTA_TUPLE_PROTO])
+    port = proto.get(_CTA_PROTO_DST_PORT)
+    return _Direction(
+        source=int.from_bytes(ip[_CTA_IP_SRC[family]], "big"),
+        destination=int.from_bytes(ip[_CTA_IP_DST[family]], "big"),
+        protocol=proto[_CTA_PROTO_NUM][0],
+        port=-1 if port is None else _PORT.unpack(port)[0],
+    )
+
+
+def _delete(family: Family, handle: bytes) -> bytes:
+    return _NFGENMSG.pack(family.nfproto, 0, 0) + handle
