@@ -14,13 +14,15 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from atoll.kernel.nft.netlink import attribute, attributes, nest
+from atoll.kernel.nft.netlink import NESTED, attribute, attributes
 from atoll.model.firewall import SETS, PartType, SetType
 from atoll.model.items import Element, Part, Span
 
 LIST_ELEM = 1  # NFTA_LIST_ELEM
 KEY, DATA, KEY_END = 1, 2, 10  # NFTA_SET_ELEM_*
 _VALUE = 1  # NFTA_DATA_VALUE
+_HEADERS = struct.Struct("=HHHH")
+_LENGTH = struct.Struct("=H")
 
 
 class _Form(NamedTuple):
@@ -32,7 +34,7 @@ class _Form(NamedTuple):
     read: Callable[[Any], Part]
 
 
-def _ifname_bytes(name: str) -> bytes:
+def _ifname_octets(name: str) -> bytes:
     octets = name.encode()
     assert 0 < len(octets) < 16, f"interface name {name!r}"
     return octets
@@ -42,11 +44,22 @@ def _ifname(octets: bytes) -> str:
     return octets.rstrip(b"\0").decode(errors="surrogateescape")
 
 
+def _ipv4_number(address: IPv4Address) -> int:
+    assert isinstance(address, IPv4Address), f"{address!r} is not an IPv4 address"
+    return int(address)
+
+
+def _ipv6_octets(address: IPv6Address) -> bytes:
+    # Shorter bytes would be filled up with zeros, to another address.
+    assert isinstance(address, IPv6Address), f"{address!r} is not an IPv6 address"
+    return address.packed
+
+
 _FORMS: Mapping[PartType, _Form] = MappingProxyType(
     {
-        PartType.IFNAME: _Form("16s", 16, _ifname_bytes, _ifname),
-        PartType.IPV4: _Form("I", 4, IPv4Address.__int__, IPv4Address),
-        PartType.IPV6: _Form("16s", 16, lambda address: address.packed, IPv6Address),
+        PartType.IFNAME: _Form("16s", 16, _ifname_octets, _ifname),
+        PartType.IPV4: _Form("I", 4, _ipv4_number, IPv4Address),
+        PartType.IPV6: _Form("16s", 16, _ipv6_octets, IPv6Address),
         PartType.PROTOCOL: _Form("B", 1, int, int),
         PartType.SERVICE: _Form("H", 2, int, int),
         PartType.NFPROTO: _Form("B", 1, int, int),
@@ -55,22 +68,27 @@ _FORMS: Mapping[PartType, _Form] = MappingProxyType(
 
 
 class _Layout:
-    """A value of several parts."""
+    """A value of some parts. `size` is its length; `code` its struct code, filled up to four bytes."""
 
     def __init__(self, types: tuple[PartType, ...]) -> None:
         forms = [_FORMS[kind] for kind in types]
         pad = 4 if len(forms) > 1 else 1
-        self.code = "".join(f"{form.code}{-form.size % pad}x" for form in forms)
-        self._struct = struct.Struct(">" + self.code)
-        self.size = self._struct.size
+        exact = "".join(f"{form.code}{-form.size % pad}x" for form in forms)
+        self._exact = struct.Struct(f">{exact}")
+        self.size = self._exact.size
+        self.code = f"{exact}{-self.size % 4}x"
+        self._padded = struct.Struct(f">{self.code}")
         self._writers = tuple(form.write for form in forms)
         self.readers = tuple(form.read for form in forms)
 
-    def write(self, parts: tuple[Part, ...]) -> bytes:
-        return self._struct.pack(*[write(part) for write, part in zip(self._writers, parts, strict=True)])
+    def attribute(self, kind: int, parts: tuple[Part, ...]) -> bytes:
+        """The attribute `kind` that holds the value of these parts."""
+        headers = _HEADERS.pack(8 + self._padded.size, kind | NESTED, 4 + self.size, _VALUE)
+        return headers + self._padded.pack(*[write(part) for write, part in zip(self._writers, parts, strict=True)])
 
     def read(self, value: bytes) -> tuple[Part, ...]:
-        return tuple(read(raw) for read, raw in zip(self.readers, self._struct.unpack(value), strict=True))
+        """The parts of a value. Raises struct.error when its length is wrong."""
+        return tuple(read(raw) for read, raw in zip(self.readers, self._exact.unpack(value), strict=True))
 
 
 class SetCodec:
@@ -82,24 +100,20 @@ class SetCodec:
         self._data = _Layout(kind.data) if kind.data else None
         # An element as the kernel writes it, with all headers skipped; anything longer carries more
         # than we put there (a comment, a flag) and is read attribute by attribute.
-        pad = f"{-self._key.size % 4}x"
-        value = f"8x{self._key.code}{pad}"
-        code = "4x" + value + (value if kind.interval else "")
-        if self._data:
-            code += f"8x{self._data.code}{-self._data.size % 4}x"
-        self._usual = struct.Struct(">" + code)
+        values = [self._key] * (2 if kind.interval else 1) + ([self._data] if self._data else [])
+        self._usual = struct.Struct(">4x" + "".join(f"8x{value.code}" for value in values))
+        self._readers = tuple(read for value in values for read in value.readers)
 
     def encode_key(self, element: Element) -> bytes:
         """The LIST_ELEM attribute that names an element: all that deletion and lookup need."""
-        return nest(LIST_ELEM, *self._keys(element))
+        return attribute(LIST_ELEM | NESTED, self._keys(element))
 
     def encode(self, element: Element) -> bytes:
         """The LIST_ELEM attribute of a whole element."""
         if self._data is None:
             assert not element.data, f"{element} has data, {self.kind.name} is a set"
             return self.encode_key(element)
-        data = nest(DATA, attribute(_VALUE, self._data.write(element.data)))
-        return nest(LIST_ELEM, *self._keys(element), data)
+        return attribute(LIST_ELEM | NESTED, self._keys(element) + self._data.attribute(DATA, element.data))
 
     def decode(self, payload: bytes) -> Element | None:
         """An element from LIST_ELEM's payload; None for one without a key (the catch-all `*`).
@@ -120,12 +134,11 @@ class SetCodec:
     def decode_list(self, payload: bytes) -> Iterator[Element]:
         """The elements of NFTA_SET_ELEM_LIST_ELEMENTS's payload."""
         name, width, unpack = self.kind.name, self._usual.size, self._usual.unpack_from
-        readers = self._key.readers * (2 if self.kind.interval else 1) + (self._data.readers if self._data else ())
         count, offset, end = len(self.kind.parts), 0, len(payload)
         while offset + 4 <= end:
-            length = int.from_bytes(payload[offset : offset + 2], _NATIVE)
+            (length,) = _LENGTH.unpack_from(payload, offset)
             if length == width and offset + length <= end:
-                values = tuple([read(raw) for read, raw in zip(readers, unpack(payload, offset), strict=True)])
+                values = tuple([read(raw) for read, raw in zip(self._readers, unpack(payload, offset), strict=True)])
                 if self.kind.interval:
                     yield Element(name, _spans(values[:count], values[count : 2 * count]), values[2 * count :])
                 else:
@@ -138,18 +151,14 @@ class SetCodec:
                     yield element
             offset += (length + 3) & ~3
 
-    def _keys(self, element: Element) -> tuple[bytes, ...]:
+    def _keys(self, element: Element) -> bytes:
+        parts = element.parts
         if not self.kind.interval:
-            return (nest(KEY, attribute(_VALUE, self._key.write(element.parts))),)
-        first = tuple(part.first if isinstance(part, Span) else part for part in element.parts)
-        last = tuple(part.last if isinstance(part, Span) else part for part in element.parts)
-        return (
-            nest(KEY, attribute(_VALUE, self._key.write(first))),
-            nest(KEY_END, attribute(_VALUE, self._key.write(last))),
-        )
+            return self._key.attribute(KEY, parts)
+        first = tuple([part.first if isinstance(part, Span) else part for part in parts])
+        last = tuple([part.last if isinstance(part, Span) else part for part in parts])
+        return self._key.attribute(KEY, first) + self._key.attribute(KEY_END, last)
 
-
-_NATIVE: Any = "little" if struct.pack("=H", 1) == b"\1\0" else "big"
 
 CODECS: Mapping[str, SetCodec] = MappingProxyType({name: SetCodec(kind) for name, kind in SETS.items()})
 """A codec for every set of the table."""

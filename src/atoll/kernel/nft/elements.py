@@ -18,11 +18,15 @@ _MESSAGE_HEADERS = 20  # nlmsghdr and nfgenmsg
 
 
 class Elements:
-    """The elements of all sets of the table, through `netlink`, which must own the table to change it."""
+    """The elements of all sets of the table, through `netlink`, which must own the table to change it.
 
-    def __init__(self, netlink: NetfilterSocket) -> None:
+    `destroys`: the kernel has NFT_MSG_DESTROYSETELEM (Linux 6.3), for which what is gone is no error. It is
+    unlearnt when the kernel refuses the message.
+    """
+
+    def __init__(self, netlink: NetfilterSocket, *, destroys: bool = True) -> None:
         self._netlink = netlink
-        self._destroys = True  # NFT_MSG_DESTROYSETELEM, Linux 6.3; unlearnt when the kernel refuses it
+        self._destroys = destroys
 
     def all_of(self, name: str) -> Iterator[Element]:
         """Every element of a set, none when the set is not there. Raises KernelError."""

@@ -1,0 +1,52 @@
+"""rules.nft, the sets' types in the model, and the script that builds them, say the same."""
+
+import re
+from ipaddress import IPv4Address
+
+from atoll.kernel.nft.rules import MARK_CHAIN, build_script, load_rules, parse_rules
+from atoll.model.firewall import SETS, SetType
+from atoll.model.items import Element
+
+BASE = load_rules()
+
+
+def declaration_of(kind: SetType) -> str:
+    types = " . ".join(kind.parts) + (f" : {' . '.join(kind.data)}" if kind.data else "")
+    return f"{{ type {types}; {'flags interval; ' if kind.interval else ''}}}"
+
+
+def test_every_set_has_the_same_type_in_the_rules_and_in_the_model() -> None:
+    declared = [(name, kind == "map", text) for kind, name, text in BASE.sets]
+    assert declared == [(kind.name, bool(kind.data), declaration_of(kind)) for kind in SETS.values()]
+
+
+def test_rules_name_only_sets_that_exist_and_every_set_is_used() -> None:
+    used = {name for chain in BASE.chains for rule in chain.rules for name in re.findall(r"@(\w+)", rule)}
+    assert used == set(SETS)
+
+
+def test_jumps_lead_to_chains_that_exist_and_every_chain_is_reached() -> None:
+    targets = {
+        name for chain in BASE.chains for rule in chain.rules for name in re.findall(r"(?:goto|jump) (\w+)", rule)
+    }
+    assert targets == {chain.name for chain in BASE.chains if not chain.hook}
+    assert MARK_CHAIN not in {chain.name for chain in BASE.chains}
+
+
+def test_comments_and_layout_do_not_change_the_digest_but_rules_do() -> None:
+    text = "table inet atoll {\n\tset a { type ifname; }\n\tchain c {\n\t\tiifname @a drop\n\t}\n}\n"
+    assert parse_rules(text).digest == parse_rules(text.replace("drop\n", "drop   # why\n\n")).digest
+    assert parse_rules(text).digest != parse_rules(text.replace("drop", "accept")).digest
+
+
+def test_a_script_removes_what_is_there_before_it_builds() -> None:
+    element = Element("any4", (6, 80), (IPv4Address("10.0.0.2"), 8080))
+    lines = build_script(BASE, [element], old_chains=["old"], old_sets=[("m", True), ("s", False)]).splitlines()
+    assert lines[:4] == [
+        "flush table inet atoll",
+        "delete chain inet atoll old",
+        "delete map inet atoll m",
+        "delete set inet atoll s",
+    ]
+    assert lines[-1] == "add element inet atoll any4 { tcp . 80 : 10.0.0.2 . 8080 }"
+    assert sum(line.startswith("add rule") for line in lines) == sum(len(chain.rules) for chain in BASE.chains)
