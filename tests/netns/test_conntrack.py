@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 import pytest
-from namespaces import inside, namespace, path_of, run
 
 from atoll.kernel.conntrack import flush
 from atoll.model.addresses import parse_address
 from atoll.model.ops import FlushConntrack
 from atoll.model.ports import PortRange, Protocol
+from tests.netns.namespaces import inside, namespace, path_of, run
 
 TCP, UDP, SCTP = Protocol.TCP, Protocol.UDP, Protocol.SCTP
 

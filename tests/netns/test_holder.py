@@ -10,12 +10,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from namespaces import eventually, inside, namespace, path_of, run, running
 
 from atoll.errors import InvalidRequest, PortTaken
 from atoll.kernel.holder import SocketHolder
 from atoll.kernel.listeners import sockets_at
 from atoll.model.ports import PortBinding, PortRange, Protocol
+from tests.netns.namespaces import eventually, inside, namespace, path_of, run, running
 
 TCP, UDP, SCTP = Protocol.TCP, Protocol.UDP, Protocol.SCTP
 OWNER, OTHER = "3f2a" * 16, "b0b0" * 16

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
-from namespaces import eventually, inside, namespace, running
 
 from atoll.kernel.listeners import BoundSocket, first_in, holder_of, listeners, sockets_at
 from atoll.model.ports import PortRange, Protocol
+from tests.netns.namespaces import eventually, inside, namespace, running
 
 STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 V4, V6 = socket.AF_INET, socket.AF_INET6
