@@ -6,7 +6,7 @@ Law: ranges stay ranges; nothing here expands 50,000 ports into 50,000 values.
 from dataclasses import dataclass
 from enum import IntEnum
 
-from atoll.model.addresses import IPAddress
+from atoll.model.addresses import IPAddress, family_of
 
 PORT_MAX = 65535
 
@@ -74,3 +74,13 @@ class PortBinding:
         if ":" in address:
             address = f"[{address}]"
         return f"{address}:{self.host}->{self.container}/{self.protocol.word}"
+
+
+def addresses_meet(one: IPAddress | None, other: IPAddress | None) -> bool:
+    """True when a host port can't be held on both addresses at once.
+
+    None meets everything, 0.0.0.0 and :: every address of their family.
+    """
+    if one is None or other is None or one == other:
+        return True
+    return family_of(one) is family_of(other) and (one.is_unspecified or other.is_unspecified)
