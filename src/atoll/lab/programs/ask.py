@@ -1,0 +1,107 @@
+"""Ask many ports at once, and say for each what came back.
+
+Reads from stdin a JSON list of `[ID, PROTOCOL, ADDRESS, PORT, WAIT_S]`, writes a JSON object of
+ID to `[ANSWER, ERROR]`, of which one is "". ERROR is `timeout`, `closed` (the stream ended without an answer), or
+an errno name.
+"""
+
+import errno
+import json
+import os
+import selectors
+import socket
+import sys
+import time
+from dataclasses import dataclass
+
+from atoll.lab.programs import sctp
+
+SCTP_SOURCE_PORT = 20000
+"""First source port of hand-made SCTP; each question takes the next."""
+
+
+@dataclass
+class Question:
+    """One question that is under way."""
+
+    id: str
+    endpoint: socket.socket
+    deadline: float
+    sctp_port: int = 0
+
+
+def main() -> None:
+    """Ask all, wait for all."""
+    selector = selectors.DefaultSelector()
+    answers: dict[str, tuple[str, str]] = {}
+    waiting: dict[str, Question] = {}
+    for number, (name, protocol, address, port, wait_s) in enumerate(json.load(sys.stdin)):
+        source_port = SCTP_SOURCE_PORT + number if protocol == "sctp" else 0
+        question = Question(name, open_endpoint(protocol, address), time.monotonic() + wait_s, source_port)
+        try:
+            send(question, protocol, address, port)
+        except OSError as error:
+            answers[name] = ("", errno.errorcode[error.errno or 0])
+            question.endpoint.close()
+            continue
+        waiting[name] = question
+        selector.register(question.endpoint, selectors.EVENT_READ, question)
+    while waiting:
+        soonest = min(question.deadline for question in waiting.values())
+        ready = selector.select(max(0.0, soonest - time.monotonic()))
+        found = {key.data.id: receive(key.data) for key, _ in ready}
+        now = time.monotonic()
+        found.update({n: ("", "timeout") for n, q in waiting.items() if q.deadline <= now and n not in found})
+        for name, answer in found.items():
+            if answer is not None:
+                answers[name] = answer
+                selector.unregister(waiting[name].endpoint)
+                waiting.pop(name).endpoint.close()
+    json.dump(answers, sys.stdout)
+
+
+def open_endpoint(protocol: str, address: str) -> socket.socket:
+    """A socket that does not block."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    if protocol == "sctp":
+        endpoint = socket.socket(family, socket.SOCK_RAW, sctp.IPPROTO_SCTP)
+    else:
+        endpoint = socket.socket(family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
+    endpoint.setblocking(False)
+    return endpoint
+
+
+def send(question: Question, protocol: str, address: str, port: int) -> None:
+    """Begin the exchange; for TCP that's the connection alone."""
+    endpoint = question.endpoint
+    if protocol == "sctp":
+        packet = sctp.SctpPacket(question.sctp_port, port, 0, sctp.INIT, 1)
+        endpoint.sendto(sctp.encode(packet), (address, 0))
+        return
+    result = endpoint.connect_ex((address, port))
+    if result not in (0, errno.EINPROGRESS):
+        raise OSError(result, os.strerror(result))
+    if protocol == "udp":
+        endpoint.send(b"who am I?")
+
+
+def receive(question: Question) -> tuple[str, str] | None:
+    """The answer or the error that has arrived; None when it wasn't for this question."""
+    try:
+        octets = question.endpoint.recv(2048)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        return "", errno.errorcode[error.errno or 0]
+    if not question.sctp_port:
+        return (octets.decode(errors="replace"), "") if octets else ("", "closed")
+    if question.endpoint.family == socket.AF_INET:
+        octets = octets[(octets[0] & 15) * 4 :]
+    packet = sctp.decode(octets)
+    if packet is None or packet.kind != sctp.INIT_ACK or packet.target_port != question.sctp_port:
+        return None
+    return packet.cookie.decode(errors="replace"), ""
+
+
+if __name__ == "__main__":
+    main()
