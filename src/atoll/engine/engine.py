@@ -9,11 +9,14 @@ from atoll.engine.events import Event
 from atoll.engine.host import Host
 from atoll.engine.network_verbs import NetworkVerbs
 from atoll.engine.path import Path
+from atoll.engine.purge import purge
 from atoll.engine.reconciler import Reconciler
+from atoll.engine.rules import Rules, network_views
 from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.kernel.hostports import HostPorts
 from atoll.kernel.kernel import Kernel
 from atoll.model.facts import HostFacts
+from atoll.model.firewall import TABLE, TABLE_FAMILY
 from atoll.model.world import World
 from atoll.plan.driver import Naming
 from atoll.store.store import Store
@@ -76,6 +79,18 @@ class Engine:
         """
         startup.start(self._context, self._sandboxes)
         self.ready = True
+
+    def purge(self) -> tuple[int, int]:
+        """Remove everything ever made; returns how many networks and sandboxes. The engine is of no use afterwards."""
+        self.ready = False
+        return purge(self._context, self._networks, self._sandboxes)
+
+    def rules(self, *, counters: bool = False) -> Rules:
+        """What serves each network in the firewall; the counts of the rules are read only when asked for."""
+        path = self._context.path
+        counts = self._context.kernel.counters() if counters else ()
+        views = network_views(path.world, path.facts, path.closed, {})
+        return Rules(f"{TABLE_FAMILY} {TABLE}", self._context.kernel.owned(), views, counts)
 
     def idle(self) -> bool:
         """Do a slice of background work; True while there is more."""

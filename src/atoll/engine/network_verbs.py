@@ -38,7 +38,7 @@ class NetworkVerbs:
         ctx = self._
         network = ctx.world.network(reference)
         check_removable(ctx.world, network)
-        return Outcome(network, self._remove(network, dry_run=dry_run))
+        return Outcome(network, self.erase(network, dry_run=dry_run))
 
     def prune(self, keep: Callable[[Network], bool], *, dry_run: bool = False) -> Outcome[tuple[Network, ...]]:
         """Remove every network that is neither predefined, nor in use, nor kept."""
@@ -49,10 +49,11 @@ class NetworkVerbs:
             for network in sorted(world.networks.values(), key=lambda network: network.name)
             if not network.predefined and network.id not in used and not keep(network)
         ]
-        steps = [step for network in unused for step in self._remove(network, dry_run=dry_run)]
+        steps = [step for network in unused for step in self.erase(network, dry_run=dry_run)]
         return Outcome(tuple(unused), tuple(steps))
 
-    def _remove(self, network: Network, *, dry_run: bool) -> tuple[Step, ...]:
+    def erase(self, network: Network, *, dry_run: bool = False) -> tuple[Step, ...]:
+        """Remove a network whatever it is, as far as the kernel lets it; the caller knows that no endpoint is on it."""
         ctx = self._
         opened = tuple(a for a in ctx.world.allowances.values() if network.id in (a.source_id, a.target_id))
         scope = Scope(networks=frozenset({network.id}), allowances=frozenset(a.id for a in opened))

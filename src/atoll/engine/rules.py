@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from atoll.kernel.kernel import ElementCount
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
-from atoll.model.firewall import TABLE, TABLE_FAMILY, element_text
+from atoll.model.firewall import element_text
 from atoll.model.items import Element, Key
 from atoll.model.network import Driver, Network
 from atoll.model.sandbox import Sandbox
@@ -63,6 +64,16 @@ class NetworkView:
     iptables: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The whole answer of `atoll rules`. `counters` is empty unless asked for."""
+
+    table: str
+    owned: bool
+    networks: tuple[NetworkView, ...]
+    counters: tuple[ElementCount, ...] = ()
+
+
 def network_views(
     world: World, facts: HostFacts, closed: frozenset[Family], counts: Mapping[Key, Count]
 ) -> tuple[NetworkView, ...]:
@@ -117,6 +128,3 @@ def _iptables_lines(network: Network, elements: list[Element], counts: Mapping[K
             target = ":".join(str(part) for part in element.data)
             match = f"{protocol} dpt:{port} to:{target}"
             yield f"{columns} DNAT        {protocol}  --  !{bridge} *       0.0.0.0/0            0.0.0.0/0  {match}"
-
-
-TABLE_NAME = f"{TABLE_FAMILY} {TABLE}"

@@ -7,11 +7,11 @@ from atoll.engine.network_claims import default_networks
 from atoll.engine.path import locate_in
 from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.errors import AtollError
-from atoll.model.items import Netns
+from atoll.model.items import Netns, Veth
 from atoll.model.ops import Op, Verb
-from atoll.model.sandbox import SandboxKind
+from atoll.model.sandbox import Sandbox, SandboxKind
 from atoll.model.world import Change
-from atoll.plan.compile import forwarding_families
+from atoll.plan.compile import compile_sandbox, forwarding_families
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +45,21 @@ def release_dead(context: Context, sandboxes: SandboxVerbs, only: frozenset[str]
     for sandbox in tuple(context.world.sandboxes.values()):
         if sandbox.kind is not SandboxKind.ATTACHED or sandbox.netns is None:
             continue
-        if (only is None or sandbox.id in only) and not context.host.alive(sandbox.netns):
+        if (only is None or sandbox.id in only) and _gone(context, sandbox):
             for member in (*context.world.members_of(sandbox.id), sandbox):
-                _log.info("sandbox %s is released: its namespace %s is gone", member.name, sandbox.netns.path)
+                _log.info("sandbox %s is released: its namespace is gone", member.name)
                 sandboxes.release(member, "released")
+
+
+def _gone(context: Context, sandbox: Sandbox) -> bool:
+    assert sandbox.netns is not None, f"attached sandbox {sandbox.name} without a namespace"
+    if context.host.alive(sandbox.netns):
+        return False
+    # The process or path that named it is gone, but a cable that is still plugged in says that the
+    # namespace lives on, by another process.
+    wanted = compile_sandbox(context.world, sandbox, context.path.facts)
+    cables = [item for item in wanted if isinstance(item, Veth)]
+    return not context.kernel.observe(cables, locate_in(context.world))
 
 
 def _finish_removals(context: Context) -> None:

@@ -53,6 +53,14 @@ class Kernel(Protocol):
         """Remove the table itself. Everything else of ours goes by ops."""
         ...
 
+    def owned(self) -> bool:
+        """True when no other process can change our table."""
+        ...
+
+    def counters(self) -> tuple[ElementCount, ...]:
+        """Packets and bytes of every rule that counts. Effects: none."""
+        ...
+
     def observe(self, items: Iterable[Item], locate: Locate) -> State:
         """What is there of the keys of `items`, in this kernel's words.
 

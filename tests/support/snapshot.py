@@ -1,0 +1,67 @@
+"""What standard tools see of a host made of a namespace, as comparable text.
+
+Invariant: nothing of atoll's own code takes part, so that it can't agree with itself by mistake.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+_VOLATILE = {"ifindex", "link_index", "link_netnsid", "stats64", "stats", "cache_info", "valid_life_time", "group",
+             "preferred_life_time", "used", "confirmed", "updated", "refcnt", "linkinfo", "broadcast", "permaddr",
+             "inet6_addr_gen_mode", "operstate", "flags", "txqlen", "qdisc", "link_pointtopoint", "address_info", "link"}  # fmt: skip
+
+
+def run_in(netns: str, *command: str) -> str:
+    """Output of a command run in the namespace at a path, in this mount namespace. Raises CalledProcessError."""
+    full = ["nsenter", f"--net={netns}", *command]
+    return subprocess.run(full, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def ip_json(netns: str, *arguments: str) -> list[dict[str, object]]:
+    """`ip -j ...` inside a namespace."""
+    return json.loads(run_in(netns, "ip", "-j", *arguments) or "[]")
+
+
+def host_text(netns: str, netns_directory: Path) -> str:
+    """Links, addresses, routes, neighbours and rules of a host, and the same of every namespace it made."""
+    parts = [f"== host\n{_inside(netns)}", f"== rules\n{_rules(netns)}"]
+    for made in sorted(netns_directory.iterdir()) if netns_directory.is_dir() else []:
+        parts.append(f"== {made.name}\n{_inside(str(made))}")
+    return "\n".join(parts)
+
+
+def _inside(netns: str) -> str:
+    lines = []
+    for link in ip_json(netns, "-d", "link"):
+        up = "UP" in link.get("flags", [])  # type: ignore[operator]
+        lines.append(f"link {_plain(link)} up={up}")
+    for link in ip_json(netns, "addr"):
+        for address in link["addr_info"]:  # type: ignore[attr-defined]
+            if not (address["family"] == "inet6" and address["scope"] == "link"):
+                lines.append(f"addr {link['ifname']} {address['local']}/{address['prefixlen']}")
+    for family in ("-4", "-6"):
+        for route in ip_json(netns, family, "route", "show", "table", "all"):
+            if route.get("protocol") == "167":
+                lines.append(f"route {_plain(route)}")
+    for neighbour in ip_json(netns, "neigh", "show", "nud", "permanent"):
+        lines.append(f"neigh {_plain(neighbour)}")
+    return "\n".join(sorted(lines))
+
+
+def _plain(values: dict[str, object]) -> str:
+    kept = {key: value for key, value in values.items() if key not in _VOLATILE}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _rules(netns: str) -> str:
+    text = run_in(netns, "nft", "list", "ruleset")
+    text = re.sub(r"counter packets \d+ bytes \d+", "counter", text)
+    # Elements come in hash order.
+    return re.sub(r"elements = \{([^}]*)\}", _sorted_elements, text)
+
+
+def _sorted_elements(match: re.Match[str]) -> str:
+    elements = sorted(" ".join(part.split()) for part in match.group(1).split(","))
+    return "elements = { " + ", ".join(elements) + " }"
