@@ -3,25 +3,29 @@
 Used only for what is rare, building the rules; elements go as netlink messages (`netlink.py`).
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import re
 import socket
+import stat
 from ctypes import c_char_p, c_int, c_uint32, c_void_p
 from pathlib import Path
 
-from atoll.errors import KernelError, Unsupported
+from atoll.errors import KernelError, Unavailable, Unsupported
 
 _SONAME = "libnftables.so.1"
 _NETLINK_NETFILTER = 12  # linux/netlink.h
+_FD_SETSIZE = 1024  # it waits with select(), which ends the process at a higher descriptor
 _ERRNO_TEXTS = {os.strerror(number): number for number in errno.errorcode}
 
 
 class Library:
     """One libnftables context and its netlink socket. Used by one thread, in one network namespace.
 
-    Raises Unsupported when the library is not installed.
+    Make it before thousands of files are open: its socket's descriptor must be below 1,024. Raises Unsupported
+    when the library is not installed, Unavailable when descriptors that low are used up.
     """
 
     def __init__(self) -> None:
@@ -34,6 +38,9 @@ class Library:
         if not self._context:
             raise KernelError("cannot make an nftables context", errno=ctypes.get_errno())
         self.fd = _only(_netfilter_sockets() - before)
+        if self.fd >= _FD_SETSIZE:
+            self.close()
+            raise Unavailable(f"{_SONAME} got file descriptor {self.fd}: it can't use one above {_FD_SETSIZE - 1}")
         # libmnl opens it without CLOEXEC; a program started by us would keep the table owned after our death.
         os.set_inheritable(self.fd, False)
         self._lib.nft_ctx_buffer_output(self._context)
@@ -102,13 +109,11 @@ def _netfilter_sockets() -> set[int]:
     found = set()
     for entry in Path("/proc/self/fd").iterdir():
         fd = int(entry.name)
-        try:
-            probe = socket.socket(fileno=os.dup(fd))
-        except OSError:  # not a socket, or closed since
-            continue
-        with probe:
-            if probe.family == socket.AF_NETLINK and probe.proto == _NETLINK_NETFILTER:
-                found.add(fd)
+        with contextlib.suppress(OSError):  # the descriptor that lists the directory is closed since
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                with socket.socket(fileno=os.dup(fd)) as probe:
+                    if probe.family == socket.AF_NETLINK and probe.proto == _NETLINK_NETFILTER:
+                        found.add(fd)
     return found
 
 
