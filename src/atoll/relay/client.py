@@ -39,7 +39,7 @@ class RelayClient:
     """
 
     def __init__(self, control_path: Path, *, limits: Limits | None = None, timeout_s: float = 5) -> None:
-        self._path = control_path
+        self.path = control_path
         self._limits = limits or Limits()
         self._timeout_s = timeout_s
         self._sock: socket.socket | None = None
@@ -55,30 +55,20 @@ class RelayClient:
             return False
         return True
 
+    def pid(self) -> int:
+        """The relay's process. Raises Unavailable when none runs."""
+        return int(self._ask(Hello(WIRE_VERSION))["pid"])
+
     def ensure_running(self) -> None:
         """Start the relay unless it runs. Raises Unavailable with the process's words in `detail`."""
+        said = ""
         # Twice, as a relay that has been idle for long may be about to end when it is first asked.
         for _ in range(2):
             if self.running():
                 return
-            command = [sys.executable, "-I", "-m", "atoll.relay", "--control", str(self._path)]
-            command += ["--log", str(self._path.with_suffix(".log"))]
-            for name, value in dataclasses.asdict(self._limits).items():
-                command += ["--" + name.replace("_", "-"), str(value)]
-            try:
-                done = subprocess.run(
-                    command,
-                    check=False,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    timeout=4 * self._timeout_s,
-                    env={},
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise Unavailable(f"can't start the relay at {self._path}", detail=str(error)) from error
+            said = self._start()
         if not self.running():
-            raise Unavailable(f"can't start the relay at {self._path}", detail=done.stderr.strip())
+            raise Unavailable(f"can't start the relay at {self.path}", detail=said)
 
     def sync(self, desired: Mapping[str, RelayTarget], sockets: Mapping[str, socket.socket]) -> None:
         """Make the relay serve exactly `desired`, changing only what differs.
@@ -143,6 +133,26 @@ class RelayClient:
             self._sock.close()
             self._sock = None
 
+    def _start(self) -> str:
+        """Start a relay, which returns when it answers; what it said."""
+        command = [sys.executable, "-I", "-m", "atoll.relay", "--control", str(self.path)]
+        command += ["--log", str(self.path.with_suffix(".log"))]
+        for name, value in dataclasses.asdict(self._limits).items():
+            command += ["--" + name.replace("_", "-"), str(value)]
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=4 * self._timeout_s,
+                env={},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        return done.stderr.strip()
+
     def _dismiss(self) -> None:
         with contextlib.suppress(Unavailable):
             self._ask(Stop())
@@ -156,10 +166,10 @@ class RelayClient:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sock.settimeout(self._timeout_s)
         try:
-            sock.connect(str(self._path))
+            sock.connect(str(self.path))
         except OSError as error:
             sock.close()
-            raise Unavailable(f"no relay answers on {self._path}", detail=str(error)) from error
+            raise Unavailable(f"no relay answers on {self.path}", detail=str(error)) from error
         self._sock = sock
 
     def _ask(self, request: Request, sock: socket.socket | None = None) -> dict[str, Any]:
@@ -181,5 +191,5 @@ class RelayClient:
                 raise ConnectionResetError("the relay has ended")
         except OSError as error:
             self.close()
-            raise Unavailable(f"the relay at {self._path} doesn't answer", detail=str(error)) from error
+            raise Unavailable(f"the relay at {self.path} doesn't answer", detail=str(error)) from error
         return parse(packet), [socket.socket(fileno=descriptor) for descriptor in descriptors]

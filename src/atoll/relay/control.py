@@ -105,7 +105,7 @@ class Relay:
         try:
             if target.protocol is Protocol.TCP:
                 return TcpListener(self._loop, self._limits, self._seats, own, target)
-            return UdpListener(self._loop, self._flows, own, target)
+            return UdpListener(self._loop, self._limits, self._flows, own, target)
         except OSError:
             self._loop.close(own)
             raise

@@ -41,6 +41,8 @@ class TcpListener:
         self.sock = sock
         self.target = target
         sock.setblocking(False)
+        # listen(2) asks for the port again: without this, TIME_WAIT remains of earlier connections refuse it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.listen(limits.backlog)
         loop.watch(sock, select.EPOLLIN, self._accept)
 
@@ -61,6 +63,8 @@ class TcpListener:
         self._reset_connections()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
+        # On a socket that doesn't listen, it would let others bind the port.
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         self._loop.close(self.sock)
 
     def tick(self, now: float) -> bool:

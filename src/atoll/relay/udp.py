@@ -96,7 +96,7 @@ class FlowTable:
 class UdpListener:
     """Carries datagrams of a bound socket to the target, and answers back. Owns the socket."""
 
-    def __init__(self, loop: Loop, flows: FlowTable, sock: socket.socket, target: RelayTarget) -> None:
+    def __init__(self, loop: Loop, limits: Limits, flows: FlowTable, sock: socket.socket, target: RelayTarget) -> None:
         self._loop = loop
         self._flows = flows
         self._total = 0
@@ -105,6 +105,9 @@ class UdpListener:
         self.sock = sock
         self.target = target
         sock.setblocking(False)
+        # Who only holds a port gives its socket no room. The kernel answers with twice what was set, socket(7).
+        self._room_before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.receive_bytes)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
@@ -123,6 +126,7 @@ class UdpListener:
     def close(self) -> None:
         """Forget the flows and stop receiving."""
         self._flows.end_of(self)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room_before)
         self._loop.close(self.sock)
 
     def tick(self, _now: float) -> bool:
