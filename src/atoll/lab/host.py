@@ -94,7 +94,7 @@ class Host(Namespace):
 
     def atoll_argv(self, command: Command) -> list[str]:
         """The atoll command line as run on this host."""
-        return [sys.executable, "-m", "atoll.cli", *words(command)]
+        return [sys.executable, "-m", "atoll", *words(command)]
 
     def atoll(self, command: Command, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the atoll command against this host's daemon. Raises CommandFailed when `check` and it fails."""
