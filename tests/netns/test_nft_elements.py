@@ -216,7 +216,12 @@ def test_fifty_thousand_elements_are_surveyed_in_well_under_a_second(firewall: F
     assert firewall.survey() == {element.key: element for element in elements}
     assert best_ms(firewall.survey, runs=3) < 800
     one = Element("addr4", (IPv4Address("10.9.9.9"), 6, 1), (IPv4Address("10.0.0.1"), 1))
-    assert best_ms(lambda: (firewall.apply(adds(one)), firewall.apply(removes(one)))) < 5
+
+    def come_and_go() -> None:
+        firewall.apply(adds(one))
+        firewall.apply(removes(one))
+
+    assert best_ms(come_and_go) < 5
 
 
 def test_a_thousand_published_ports_take_ten_milliseconds(firewall: Firewall) -> None:

@@ -2,6 +2,7 @@
 
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,8 +25,8 @@ VALUES = {
 }
 
 
-def key_parts(kind: PartType, interval: bool) -> st.SearchStrategy:
-    plain = VALUES[kind]
+def key_parts(kind: PartType, interval: bool) -> st.SearchStrategy[Any]:
+    plain: st.SearchStrategy[Any] = VALUES[kind]
     if not interval or kind is PartType.IFNAME:
         return plain
     spans = st.tuples(plain, plain).map(lambda ends: Span(*sorted(ends)))
