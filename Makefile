@@ -1,0 +1,60 @@
+# Each target does the set-up that it needs on a bare Debian 12 machine. `setup`, `demo`, `test`, `install` and
+# `uninstall` want root; none of them starts a service or touches the network that the machine is on.
+
+VENV := .venv
+RUN := $(VENV)/bin/python -m pytest
+PREFIX ?= /opt/atoll
+BINDIR ?= /usr/local/bin
+STATEDIR ?= /var/lib/atoll
+DESTDIR ?=
+PURGE ?= 0
+export PREFIX BINDIR STATEDIR DESTDIR PURGE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench golden lock install uninstall clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: $(VENV)/run.stamp ## Install what atoll needs and leave .venv/bin/atoll
+
+demo: setup ## Show networks, NAT and published ports on hosts made of namespaces
+	$(VENV)/bin/atoll demo
+
+test: $(VENV)/dev.stamp ## Run all tests; one that is skipped has failed
+	scripts/packages test
+	scripts/peers
+	$(RUN) tests
+
+check: $(VENV)/dev.stamp ## Run ruff, mypy --strict and the rules of the code base
+	scripts/packages style
+	$(RUN) tests/style
+
+bench: $(VENV)/dev.stamp ## Measure attach and publish against the bare kernel calls
+	$(VENV)/bin/python -m bench
+
+golden: $(VENV)/dev.stamp ## Write the expected outputs of tests/golden anew, to be read in `git diff`
+	$(RUN) tests/golden --update-golden
+
+lock: ## Choose versions of the dependencies anew: requirements/*.txt
+	scripts/lock
+
+install: setup ## Install to PREFIX with the command, the systemd unit and shell completion
+	scripts/install
+
+uninstall: ## Remove what install made; PURGE=1 removes all networks and STATEDIR too
+	scripts/uninstall
+
+clean: ## Remove what was built and downloaded
+	rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/run.stamp: requirements/lock.txt requirements/build.txt pyproject.toml scripts/venv
+	scripts/packages demo
+	scripts/venv requirements/lock.txt requirements/build.txt
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	scripts/venv requirements/dev.txt
+	touch $@
