@@ -1,0 +1,90 @@
+"""The tree of commands, and the options that many of them share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+
+from atoll import __version__
+from atoll.cli.command import Command
+
+RUN_DIRECTORY = "/run/atoll"
+"""Where the daemon keeps its socket and log unless told otherwise."""
+
+_COMMANDS = (
+    ("network", "networks", "Networks: list, make, remove, connect."),
+    ("sandbox", "sandboxes", "Sandboxes: network namespaces with places on networks."),
+    ("port", "ports", "Show the published ports of a sandbox."),
+    ("rules", "rules", "Show which firewall rules and elements serve each network."),
+    ("events", "events", "Show what happens, as it happens."),
+    ("up", "daemon", "Start the daemon in the background."),
+    ("down", "daemon", "Stop the daemon; networks and sandboxes stay."),
+    ("purge", "daemon", "Remove everything that atoll ever made, and stop the daemon."),
+    ("daemon", "daemon", "Run the daemon in the foreground."),
+    ("demo", "demo", "Show container networking on hosts made of namespaces."),
+    ("completion", "completion", "Print the completion script of a shell."),
+    ("version", "version", "Show the versions of the command and of the daemon."),
+)
+"""Command, the module of `atoll.cli` that has it as the function `add_COMMAND`, summary."""
+
+
+def build_parser() -> Command:
+    """The parser of the whole command line; commands are filled when they are parsed."""
+    parser = Command(
+        prog="atoll",
+        summary="Container networks for Linux: Docker's network API on constant firewall rules.",
+        examples=("atoll up", "atoll sandbox create web -p 8080:80", "atoll network ls"),
+    )
+    parser.add_argument("--version", action="version", version=f"atoll {__version__}")
+    parser.add_argument("--socket", metavar="PATH", help=_SOCKET_HELP)
+    parser.add_argument("--verbose", action="store_true", help=_VERBOSE_HELP)
+    for name, module, summary in _COMMANDS:
+        parser.command(name, summary, fill=_filler(module, name), rest=name == "demo")
+    parser.command("__complete", "", fill=_filler("completion", "candidates"), rest=True)
+    return parser
+
+
+def socket_path(args: argparse.Namespace) -> str:
+    """The daemon's socket: `--socket`, else ATOLL_SOCKET, else atoll.sock in the run directory."""
+    run: str = getattr(args, "run_directory", None) or RUN_DIRECTORY
+    return args.socket or os.environ.get("ATOLL_SOCKET") or f"{run}/atoll.sock"
+
+
+def common(command: Command) -> None:
+    """Let the options of `atoll` stand after the command's name as well."""
+    command.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help=_SOCKET_HELP)
+    command.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=_VERBOSE_HELP)
+
+
+def changing(command: Command) -> None:
+    """Options of a command that changes something."""
+    common(command)
+    command.add_argument("--dry-run", action="store_true", help="print the steps as commands, with reasons; do nothing")
+
+
+def formatted(command: Command) -> None:
+    """Options of a command that shows something."""
+    common(command)
+    command.add_argument(
+        "--format", metavar="FORMAT", default="", help="json, table, a Go template, or 'table TEMPLATE'"
+    )
+
+
+def confirmed(command: Command) -> None:
+    """Options of a command that asks before it removes."""
+    changing(command)
+    command.add_argument("-f", "--force", action="store_true", help="don't ask")
+
+
+_SOCKET_HELP = f"the daemon's socket (default: $ATOLL_SOCKET, or {RUN_DIRECTORY}/atoll.sock)"
+_VERBOSE_HELP = "on an error print its detail too"
+
+
+def _filler(module: str, name: str) -> Callable[[Command], None]:
+    def fill(command: Command) -> None:
+        from importlib import import_module
+
+        getattr(import_module(f"atoll.cli.{module}"), f"add_{name}")(command)
+
+    return fill
