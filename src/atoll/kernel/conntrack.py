@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_network
+from pathlib import Path
 
 from atoll.errors import KernelError
 from atoll.kernel.nlmsg import NESTED, Exchange, Message, attribute, attributes
@@ -36,7 +37,12 @@ _FILTER_IP_SRC, _FILTER_IP_DST, _FILTER_PROTO_NUM, _FILTER_DST_PORT = 1 << 0, 1 
 _RTM_GETROUTE, _RTA_DST, _RTN_LOCAL = 26, 1, 2
 _RTMSG = struct.Struct("=BBBBBBBBI")
 
+_COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+
 DELETES_PER_DATAGRAM = 128
+
+_Test = Callable[[Family, int], bool]
+"""A test of an address, given as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class _Direction:
 class _Tracked:
     """One tracked connection; `handle` are the attributes that delete it and no other."""
 
+    family: Family
     original: _Direction
     reply: _Direction
     handle: bytes
@@ -73,15 +80,16 @@ class _Filter:
     port: int | None = None
 
     def encode(self, family: Family) -> bytes:
-        """The tuple's attributes and CTA_FILTER; nothing when there is nothing to compare."""
+        """The payload of a dump of one family."""
         flags, ip, proto = 0, b"", b""
-        for flag, kind, address in (
-            (_FILTER_IP_SRC, _CTA_IP_SRC[family], self.source),
-            (_FILTER_IP_DST, _CTA_IP_DST[family], self.destination),
-        ):
-            if address is not None and family is Family.V4:
-                flags |= flag
-                ip += attribute(kind, address.packed)
+        if family is Family.V4:
+            for flag, kind, address in (
+                (_FILTER_IP_SRC, _CTA_IP_SRC[family], self.source),
+                (_FILTER_IP_DST, _CTA_IP_DST[family], self.destination),
+            ):
+                if address is not None:
+                    flags |= flag
+                    ip += attribute(kind, address.packed)
         if self.protocol is not None:
             flags |= _FILTER_PROTO_NUM
             proto += attribute(_CTA_PROTO_NUM, bytes([self.protocol]))
@@ -89,13 +97,12 @@ class _Filter:
                 flags |= _FILTER_DST_PORT
                 proto += attribute(_CTA_PROTO_DST_PORT, _PORT.pack(self.port))
         if not flags:
-            return b""
+            return _nfgenmsg(family)
         parts = attribute(NESTED | _CTA_TUPLE_IP, ip) if ip else b""
         parts += attribute(NESTED | _CTA_TUPLE_PROTO, proto) if proto else b""
         # CTA_FILTER_ORIG_FLAGS and _REPLY_FLAGS have the numbers of the tuples that they are about.
-        return attribute(NESTED | self.direction, parts) + attribute(
-            NESTED | _CTA_FILTER, attribute(self.direction, _FLAGS.pack(flags))
-        )
+        compared = attribute(NESTED | _CTA_FILTER, attribute(self.direction, _FLAGS.pack(flags)))
+        return _nfgenmsg(family) + attribute(NESTED | self.direction, parts) + compared
 
 
 def flush(request: FlushConntrack) -> int:
@@ -113,37 +120,52 @@ def flush(request: FlushConntrack) -> int:
     rules first. Raises KernelError, after all that could be deleted are.
     """
     assert request.ports or request.source or request.address, f"would forget everything: {request}"
+    if _nothing_is_tracked():
+        return 0
     with Exchange(_NETLINK_NETFILTER) as kernel, Exchange(_NETLINK_ROUTE) as routes:
-        return sum(_flush_family(kernel, family, request, _locality(routes, family)) for family in _families(request))
+        return _delete(kernel, _find(kernel, request, _locality(routes)))
 
 
-def _flush_family(kernel: Exchange, family: Family, request: FlushConntrack, is_local: Callable[[int], bool]) -> int:
+def _nothing_is_tracked() -> bool:
+    """A dump walks the whole table, some 10 ms for an empty one of the usual size."""
+    try:
+        return _COUNT.read_text().strip() == "0"
+    except OSError:
+        return False
+
+
+def _find(kernel: Exchange, request: FlushConntrack, is_local: _Test) -> list[_Tracked]:
+    """The connections that match, each once."""
+    given = {family_of(value) for value in (request.address, request.source) if value is not None}
     matches = _matcher(request, is_local)
-    doomed: dict[bytes, int] = {}
-    for each in _filters(request):
-        payload = _NFGENMSG.pack(family.nfproto, 0, 0) + each.encode(family)
-        for answer in kernel.dump(_CT_GET, payload):
-            tracked = _decode(family, answer)
-            if tracked is not None and matches(tracked):
-                doomed[tracked.handle] = 0
-    handles = list(doomed)
-    for start in range(0, len(handles), DELETES_PER_DATAGRAM):
-        batch = handles[start : start + DELETES_PER_DATAGRAM]
-        doomed.update(zip(batch, kernel.change(_CT_DELETE, [_delete(family, handle) for handle in batch]), strict=True))
-    results = list(doomed.values())
-    refused = next((code for code in results if code not in (0, errno.ENOENT)), 0)
+    found: dict[bytes, _Tracked] = {}
+    for family in (family for family in Family if given in (set(), {family})):
+        for payload in dict.fromkeys(each.encode(family) for each in _filters(request)):
+            for answer in kernel.dump(_CT_GET, payload):
+                tracked = _decode(family, answer)
+                if tracked is not None and matches(tracked):
+                    found[tracked.handle] = tracked
+    return list(found.values())
+
+
+def _delete(kernel: Exchange, doomed: list[_Tracked]) -> int:
+    """Delete what is still there and return how much it was. Raises KernelError when all have been tried."""
+    results: list[int] = []
+    for start in range(0, len(doomed), DELETES_PER_DATAGRAM):
+        batch = doomed[start : start + DELETES_PER_DATAGRAM]
+        results += kernel.change(_CT_DELETE, [_nfgenmsg(each.family) + each.handle for each in batch])
+    refused = [code for code in results if code not in (0, errno.ENOENT)]
     if refused:
         raise KernelError(
-            f"cannot forget {len(results) - results.count(0)} of {len(results)} tracked connections: "
-            f"{os.strerror(refused).lower()}",
-            errno=refused,
+            f"cannot forget {len(refused)} of {len(results)} tracked connections: {os.strerror(refused[0]).lower()}",
+            errno=refused[0],
         )
     return results.count(0)
 
 
-def _families(request: FlushConntrack) -> list[Family]:
-    given = {family_of(value) for value in (request.address, request.source) if value is not None}
-    return [family for family in Family if given in ({family}, set())]
+def _nfgenmsg(family: Family) -> bytes:
+    """The header of every ctnetlink message. Without a family the kernel refuses to filter."""
+    return _NFGENMSG.pack(family.nfproto, 0, 0)
 
 
 def _filters(request: FlushConntrack) -> Iterator[_Filter]:
@@ -165,8 +187,8 @@ def _single(value: IPAddress | IPNetwork | None) -> IPAddress | None:
     return network.network_address if one else None
 
 
-def _matcher(request: FlushConntrack, is_local: Callable[[int], bool]) -> Callable[[_Tracked], bool]:
-    """The rules of `flush` for one connection of the request's family."""
+def _matcher(request: FlushConntrack, is_local: _Test) -> Callable[[_Tracked], bool]:
+    """The rules of `flush` for one connection of a family that the request is about."""
     from_source, to_address = _within(request.source), _within(request.address)
     ports = request.ports
 
@@ -181,7 +203,7 @@ def _matcher(request: FlushConntrack, is_local: Callable[[int], bool]) -> Callab
             return through or to_address(original.destination)
         if not ports.first <= original.port <= ports.last or not to_address(original.destination):
             return False
-        return _single(request.address) is not None or is_local(original.destination)
+        return _single(request.address) is not None or is_local(tracked.family, original.destination)
 
     return matches
 
@@ -197,16 +219,15 @@ def _within(value: IPAddress | IPNetwork | None) -> Callable[[int], bool]:
     return lambda number: number & mask == first
 
 
-def _locality(routes: Exchange, family: Family) -> Callable[[int], bool]:
+def _locality(routes: Exchange) -> _Test:
     """Whether an address is one of this host's, as `fib daddr type local` sees it: the kernel is asked."""
 
     @cache
-    def is_local(number: int) -> bool:
+    def is_local(family: Family, number: int) -> bool:
         rtmsg = _RTMSG.pack(family.nfproto, family.bits, 0, 0, 0, 0, 0, 0, 0)
+        destination = attribute(_RTA_DST, number.to_bytes(family.bits // 8, "big"))
         try:
-            answer = routes.request(
-                _RTM_GETROUTE, rtmsg + attribute(_RTA_DST, number.to_bytes(family.bits // 8, "big"))
-            )
+            answer = routes.request(_RTM_GETROUTE, rtmsg + destination)
         except KernelError as error:
             if error.errno == errno.ETIMEDOUT:
                 raise
@@ -217,16 +238,14 @@ def _locality(routes: Exchange, family: Family) -> Callable[[int], bool]:
 
 
 def _decode(family: Family, answer: Message) -> _Tracked | None:
-    """One entry of a dump; None when it lacks a tuple, or is of another family."""
-    if answer.payload[0] != family.nfproto:
-        return None
+    """One entry of a dump; None when it lacks a tuple."""
     found = attributes(answer.payload, _NFGENMSG.size)
     original, reply = found.get(_CTA_TUPLE_ORIG), found.get(_CTA_TUPLE_REPLY)
     if original is None or reply is None:
         return None
     handle = attribute(NESTED | _CTA_TUPLE_ORIG, original)
     handle += b"".join(attribute(kind, found[kind]) for kind in (_CTA_ID, _CTA_ZONE) if kind in found)
-    return _Tracked(_decode_direction(family, original), _decode_direction(family, reply), handle)
+    return _Tracked(family, _decode_direction(family, original), _decode_direction(family, reply), handle)
 
 
 def _decode_direction(family: Family, value: bytes) -> _Direction:
@@ -239,7 +258,3 @@ def _decode_direction(family: Family, value: bytes) -> _Direction:
         protocol=proto[_CTA_PROTO_NUM][0],
         port=-1 if port is None else _PORT.unpack(port)[0],
     )
-
-
-def _delete(family: Family, handle: bytes) -> bytes:
-    return _NFGENMSG.pack(family.nfproto, 0, 0) + handle
