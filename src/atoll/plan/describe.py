@@ -75,7 +75,7 @@ def _add(item: Item, *, changed: bool) -> str:
         case Interface():
             return f"{_ip(item.netns)} link set {item.ifname} address {item.mac}{_mtu(item.mtu_bytes)} up"
         case Sysctl():
-            return f"{_at(item.netns)}sysctl -w {item.path.replace('/', '.')}={item.value!r}"
+            return f"{_at(item.netns)}sysctl -w {item.path.replace('/', '.')}={item.value}"
         case Address():
             nodad = " nodad" if item.address.version == 6 else " broadcast +"
             return f"{_ip(item.netns)} addr {replace} {item.address}{nodad} dev {item.ifname}"
@@ -84,7 +84,7 @@ def _add(item: Item, *, changed: bool) -> str:
         case Neighbour():
             return f"{_ip(item.netns)} neigh replace {item.address} lladdr {item.mac} dev {item.ifname} nud permanent"
         case Element():
-            text = f"nft add element inet atoll {item.set} {element_text(item)}"
+            text = f"nft add element inet atoll {item.set} '{element_text(item)}'"
             return (
                 f"nft delete element inet atoll {item.set} {element_text(item, data=False)}; {text}"
                 if changed
@@ -142,7 +142,7 @@ def _remove(item: Item) -> str:
         case Neighbour():
             return f"{_ip(item.netns)} neigh del {item.address} dev {item.ifname}"
         case Element():
-            return f"nft delete element inet atoll {item.set} {element_text(item, data=False)}"
+            return f"nft delete element inet atoll {item.set} '{element_text(item, data=False)}'"
         case _:
             assert_never(item)
 
