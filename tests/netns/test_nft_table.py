@@ -191,6 +191,8 @@ def test_elements_that_no_longer_fit_are_dropped_by_a_rebuild(host: str) -> None
     run(host, "nft add table inet atoll")
     run(host, "nft add set inet atoll bygone { type ipv4_addr ; elements = { 10.0.0.1 } ; }")
     run(host, "nft add set inet atoll nets { type ifname ; elements = { at-br } ; }")
+    run(host, "nft add set inet atoll lan4 { type ipv4_addr ; elements = { 10.0.0.1 } ; }")
+    run(host, 'nft add set inet atoll internal { type ifname ; elements = { "at{br" } ; }')
     with firewall_of(host) as firewall:
         assert firewall.ensure()
         assert firewall.survey().keys() == {("element", "nets", ("at-br",))}
@@ -265,3 +267,10 @@ def test_closing_frees_every_descriptor(host: str) -> None:
         with firewall_of(host) as firewall:
             firewall.ensure()
     assert open_files() == before
+
+
+def test_root_in_a_user_namespace_has_the_table_too() -> None:
+    script = "from atoll.kernel.nft.firewall import Firewall as F; f = F(); print(f.ensure(), f.owned, f.ensure())"
+    command = ["unshare", "-Urn", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True True False\n", "")

@@ -113,7 +113,9 @@ def port_part(ports: PortRange) -> Part:
 def element_text(element: Element, *, data: bool = True) -> str:
     """An element as nft reads it after `add element inet atoll SET`: `{ tcp . 8080 : 172.17.0.2 . 80 }`.
 
-    Without `data` only the key, as `delete element` takes it. A person types it in single quotes; interface names are in double quotes, as `nft list` prints them.
+    Without `data` only the key, as `delete element` takes it. A person types it in single quotes; interface
+    names are in double quotes, as `nft list` prints them. Raises ValueError for an interface name that is not
+    made of letters, digits, _ . -, as one that was found in the kernel may be.
     """
     kind = SETS[element.set]
     text = _parts_text(kind.parts, element.parts)
@@ -132,7 +134,8 @@ def _part_text(kind: PartType, part: Part) -> str:
     match kind:
         case PartType.IFNAME:
             # A quote or a brace here would be read as nft syntax.
-            assert isinstance(part, str) and _IFNAME.match(part), f"interface name {part!r}"
+            if not isinstance(part, str) or not _IFNAME.match(part):
+                raise ValueError(f"interface name {part!r} can't stand in nft text")
             return f'"{part}"'
         case PartType.PROTOCOL:
             assert isinstance(part, int)

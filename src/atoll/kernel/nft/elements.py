@@ -14,6 +14,7 @@ from atoll.model.items import Element, Key, Part, Span
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*
 _NEST_BYTES_MAX = 60_000  # an attribute's length is 16 bits
 _ASK_MAX = 256  # keys of one set above which a dump is quicker than questions
+_LIST_TRIES_MAX = 32
 _MESSAGE_HEADERS = 20  # nlmsghdr and nfgenmsg
 
 
@@ -28,16 +29,30 @@ class Elements:
         self._netlink = netlink
         self._destroys = destroys
 
-    def all_of(self, name: str) -> Iterator[Element]:
-        """Every element of a set, none when the set is not there. Raises KernelError."""
+    def all_of(self, name: str) -> dict[Key, Element]:
+        """Every element of a set by key, none when the set is not there. Raises KernelError, ValueError."""
+        for _ in range(_LIST_TRIES_MAX):
+            rows = self._rows(name)
+            elements = {element.key: element for element in rows}
+            # The kernel counts its way through a hash table from one part of a dump to the next. After many
+            # additions it rebuilds that table in the background, and a dump meanwhile shows some elements twice
+            # and misses as many others.
+            if len(elements) == len(rows):
+                return elements
+        raise KernelError(
+            f"cannot list {name}: its table is being rebuilt all the time", errno=errno.EINTR, subject=name
+        )
+
+    def _rows(self, name: str) -> list[Element]:
         try:
             bodies = self._netlink.dump(Message(Kind.GETSETELEM, _where(name)))
         except Refused as refused:
             if refused.errno == errno.ENOENT:
-                return
+                return []
             raise _error(refused, None) from refused
-        for body in bodies:
-            yield from CODECS[name].decode_list(dict(attributes(body)).get(_LIST_ELEMENTS, b""))
+        codec = CODECS[name]
+        lists = (dict(attributes(body)).get(_LIST_ELEMENTS, b"") for body in bodies)
+        return [element for payload in lists for element in codec.decode_list(payload)]
 
     def look_up(self, asked: Iterable[Element]) -> dict[Key, Element]:
         """Those that are there of the keys of `asked`, with the kernel's data. Raises KernelError."""
@@ -50,7 +65,7 @@ class Elements:
                 ):
                     found.update((match.key, match) for match in matches if match is not None)
                     continue
-            present = {element.key: element for element in self.all_of(name)}
+            present = self.all_of(name)
             found.update((element.key, present[element.key]) for element in group if element.key in present)
         return found
 
@@ -99,7 +114,7 @@ class Elements:
                 else:
                     hidden.append(element)
             if hidden:
-                self._uncover(hidden, {element.key: element for element in self.all_of(name)}, removed)
+                self._uncover(hidden, self.all_of(name), removed)
         asked = {element.key for element in gone}
         return list(removed.values()), [element for key, element in removed.items() if key not in asked]
 
@@ -116,9 +131,11 @@ class Elements:
         """What the kernel finds for each key: in an interval set it may be another that holds the lower ends."""
         codec = CODECS[name]
         where = _where(name)
-        answers = self._netlink.ask(
-            [Message(Kind.GETSETELEM, where + nest(_LIST_ELEMENTS, codec.encode_key(element))) for element in group]
-        )
+        questions = [where + nest(_LIST_ELEMENTS, codec.encode_key(element)) for element in group]
+        try:
+            answers = self._netlink.ask([Message(Kind.GETSETELEM, question) for question in questions])
+        except Refused as refused:
+            raise _error(refused, None) from refused
         matches: list[Element | None] = []
         for answer in answers:
             if isinstance(answer, Refused):

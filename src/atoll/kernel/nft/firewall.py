@@ -3,7 +3,8 @@
 Law: every change is one transaction, made whole or not at all.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from atoll.kernel.kernel import ElementCount
 from atoll.kernel.nft.elements import Elements
@@ -11,7 +12,7 @@ from atoll.kernel.nft.library import Library
 from atoll.kernel.nft.netlink import NetfilterSocket
 from atoll.kernel.nft.rules import build_script, load_rules
 from atoll.kernel.nft.table import Content, Table
-from atoll.model.firewall import SETS
+from atoll.model.firewall import SETS, element_text
 from atoll.model.items import Element, Key, State
 from atoll.model.ops import Op, Verb
 
@@ -50,7 +51,7 @@ class Firewall:
             content = self._table.content()
             if content.mark == self._mark(content):
                 return False
-        self._build(() if made else list(self._all()))
+        self._build(() if made else self._kept())
         return True
 
     def refill(self, elements: Iterable[Element]) -> None:
@@ -68,7 +69,7 @@ class Firewall:
 
     def survey(self) -> State:
         """Every element of every set of ours. Effects: none."""
-        return {element.key: element for element in self._all()}
+        return {key: element for name in SETS for key, element in self._elements.all_of(name).items()}
 
     def apply(self, ops: Sequence[Op]) -> None:
         """Make the changes of elements, all of them or none, in one transaction.
@@ -100,9 +101,15 @@ class Firewall:
             counts.append(ElementCount(chain, rule, packets, octets))
         return tuple(counts)
 
-    def _all(self) -> Iterator[Element]:
+    def _kept(self) -> list[Element]:
+        """The elements that this version's rules can hold: not those of a bygone type, nor names we'd never use."""
+        kept = []
         for name in SETS:
-            yield from self._elements.all_of(name)
+            with suppress(ValueError):
+                for element in self._elements.all_of(name).values():
+                    element_text(element)
+                    kept.append(element)
+        return kept
 
     def _build(self, elements: Iterable[Element]) -> None:
         old = self._table.content()

@@ -27,7 +27,7 @@ _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 _RECEIVE_BYTES = 1 << 17
 _BUFFER_BYTES = 1 << 22
 _ASK_MAX = 128  # messages a send: each answer takes a page or two of the receive buffer
-_DUMP_TRIES_MAX = 8
+_DUMP_TRIES_MAX = 32
 _QUIET_SEQUENCE = 0x41000000
 """First sequence number of ours; libnftables counts from 0 on the same socket."""
 
@@ -75,7 +75,7 @@ class Message(NamedTuple):
 class Refused(Exception):
     """The kernel refused a request.
 
-    `index`: which message of those sent, -1 when the commit itself failed. `offset`: the attribute
+    `index`: which message of those sent, -1 when the sending or the commit failed. `offset`: the attribute
     that is to blame, counted from the start of the message, 0 when unknown.
     """
 
@@ -98,7 +98,7 @@ class NetfilterSocket:
         self._socket.setblocking(False)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # else an error repeats its 64 KiB message
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self._grow(_SO_RCVBUFFORCE, socket.SO_RCVBUF, _BUFFER_BYTES)
         self._send_bytes = 0
         self._sequence = _QUIET_SEQUENCE
 
@@ -140,7 +140,10 @@ class NetfilterSocket:
             raise Refused(-1, errno.ENOBUFS, "the kernel's answer was lost", 0)
 
     def ask(self, messages: Sequence[Message]) -> list[bytes | Refused]:
-        """Ask single-answer questions; the answers' bodies (after nfgenmsg), or refusals, in order."""
+        """Ask single-answer questions; the answers' bodies (after nfgenmsg), or refusals, in order.
+
+        Raises Refused when they can't even be sent.
+        """
         answers: list[bytes | Refused] = []
         for start in range(0, len(messages), _ASK_MAX):
             answers.extend(self._ask(messages[start : start + _ASK_MAX]))
@@ -207,10 +210,19 @@ class NetfilterSocket:
         needed = sum(map(len, frames))
         if needed > self._send_bytes:  # netlink_sendmsg() wants the whole message below the buffer size
             self._send_bytes = max(2 * needed, _BUFFER_BYTES)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, self._send_bytes)
+            self._grow(_SO_SNDBUFFORCE, socket.SO_SNDBUF, self._send_bytes)
         for _ in self._pending():  # leftovers of an interrupted reader would be taken for our answers
             pass
-        self._socket.sendto(b"".join(frames), (0, 0))
+        try:
+            self._socket.sendto(b"".join(frames), (0, 0))
+        except OSError as error:
+            raise Refused(-1, error.errno or errno.EIO, f"sending {needed} bytes", 0) from error
+
+    def _grow(self, force: int, plain: int, octets: int) -> None:
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, force, octets)
+        except PermissionError:  # in a user namespace of its own even root stays below net.core.[rw]mem_max
+            self._socket.setsockopt(socket.SOL_SOCKET, plain, octets)
 
     def _pending(self) -> Iterator[tuple[int, int, int, bytes]]:
         """Type, flags, sequence and payload of every message that is queued."""

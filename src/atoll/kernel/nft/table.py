@@ -92,7 +92,10 @@ class Table:
 
     def status(self) -> Status | None:
         """The table as it is, None when there is none."""
-        (answer,) = self._netlink.ask([Message(Kind.GETTABLE, text(_TABLE_NAME, TABLE))])
+        try:
+            (answer,) = self._netlink.ask([Message(Kind.GETTABLE, text(_TABLE_NAME, TABLE))])
+        except Refused as refused:
+            answer = refused
         if isinstance(answer, Refused):
             if answer.errno == errno.ENOENT:
                 return None
@@ -147,10 +150,10 @@ class Table:
                 raise _error("remove", refused) from refused
 
     def content(self) -> Content:
-        """Read chains, sets and rules: three dumps, no elements."""
+        """Read chains, sets and rules: three dumps, no elements. Raises KernelError."""
         digest = hashlib.sha256()
         chains, mark = [], ""
-        for chain in parsed(self._netlink.dump(Message(Kind.GETCHAIN, b""))):
+        for chain in self._dump(Kind.GETCHAIN, b""):
             if first_text(chain.get(_CHAIN_TABLE)) != TABLE:  # the kernel dumps those of all tables
                 continue
             name = first_text(chain.get(_CHAIN_NAME))
@@ -160,7 +163,7 @@ class Table:
                 continue
             digest.update(repr((name, *map(chain.get, (_CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE)))).encode())
         sets = []
-        for kind in parsed(self._netlink.dump(Message(Kind.GETSET, text(_SET_TABLE, TABLE)))):
+        for kind in self._dump(Kind.GETSET, text(_SET_TABLE, TABLE)):
             name = first_text(kind.get(_SET_NAME))
             (flags,) = struct.unpack(">I", kind.get(_SET_FLAGS, b"\0\0\0\0"))
             if not flags & _SET_ANONYMOUS:  # those come and go with their rules
@@ -194,9 +197,16 @@ class Table:
                     )
                     yield RuleCount(chain, place, packets, octets)
 
+    def _dump(self, kind: Kind, body: bytes) -> Iterator[dict[int, bytes]]:
+        try:
+            bodies = self._netlink.dump(Message(kind, body))
+        except Refused as refused:
+            raise _error("read", refused) from refused
+        return parsed(bodies)
+
     def _rules(self) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         """Each rule as its chain and its expressions (name, payload)."""
-        for rule in parsed(self._netlink.dump(Message(Kind.GETRULE, text(_RULE_TABLE, TABLE)))):
+        for rule in self._dump(Kind.GETRULE, text(_RULE_TABLE, TABLE)):
             expressions = []
             for _kind, payload in attributes(rule.get(_RULE_EXPRESSIONS, b"")):
                 expression = dict(attributes(payload))
