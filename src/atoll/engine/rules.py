@@ -30,6 +30,7 @@ _MEANINGS: Mapping[str, str] = {
     "addr6": "published on one address",
     "span4": "a range of same-numbered ports, published as one element",
     "span6": "a range of same-numbered ports, published as one element",
+    "by_relay": "clients on ::1 are served by the relay",
     "closed": "atoll switched forwarding on, so the host routes for nobody else",
 }
 

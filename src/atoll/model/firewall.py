@@ -66,6 +66,7 @@ SETS: Mapping[str, SetType] = MappingProxyType(
             _set("masq", "nf_proto . ifname"),
             _set("pairs", "ifname . ifname"),
             _set("closed", "nf_proto"),
+            _set("by_relay", "nf_proto"),
             _set("snat4", "ifname", "ipv4_addr"),
             _set("snat6", "ifname", "ipv6_addr"),
             _set("lan4", "ifname . ipv4_addr", interval=True),

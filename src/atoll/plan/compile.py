@@ -72,8 +72,11 @@ def forwarding_families(world: World) -> frozenset[Family]:
 def compile_host(world: World, facts: HostFacts, closed: frozenset[Family]) -> Iterable[Item]:
     """Forwarding, and the elements that keep the host from routing between interfaces that aren't ours.
 
-    Only for families that a network needs and in which atoll had to switch it on.
+    Only for families that a network needs and in which atoll had to switch it on. And whether ::1 is the
+    relay's: where frames of a bridge cross the inet hooks, the kernel drops the answers to ::1.
     """
+    if facts.bridge_nf_call.get(Family.V6, False):
+        yield Element("by_relay", (Family.V6.nfproto,))
     for family in sorted(closed & forwarding_families(world)):
         yield Element("closed", (family.nfproto,))
         if family is Family.V4:
