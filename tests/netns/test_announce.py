@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from atoll.errors import KernelError
+from atoll.errors import InvalidRequest, KernelError
 from atoll.kernel.announce import announce, arp_announcement, internet_checksum, unsolicited_advertisement
 from tests.netns.namespaces import eventually, namespace, path_of, run
 
@@ -64,7 +64,7 @@ def test_bridge_sees_the_announcement(sandboxes: tuple[str, str, str], address: 
     with subprocess.Popen(capture, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         process.stderr.readline()
-        announce(path_of(one), "eth0", ip_address(address), MAC)
+        announce(str(path_of(one)), "eth0", ip_address(address), MAC)
         out, _ = process.communicate(timeout=10)
     assert shown in " ".join(out.split())
     assert "bad icmp6 cksum" not in out
@@ -78,7 +78,7 @@ def test_neighbour_believes_the_new_mac(sandboxes: tuple[str, str, str], address
         run(believer, f"ip neighbour replace {address} lladdr 02:00:00:00:00:99 dev {link} nud stale")
     time.sleep(1.1)  # ARP changes no entry that was changed in the last second (locktime)
     descriptor = os.open(path_of(one), os.O_RDONLY)
-    announce(path_of(one) if by == "path" else descriptor, "eth0", ip_address(address), MAC)
+    announce(str(path_of(one)) if by == "path" else descriptor, "eth0", ip_address(address), MAC)
     os.close(descriptor)
     for believer in (host, two):
         eventually(lambda believer=believer: neighbour(believer, address) == MAC)
@@ -89,12 +89,12 @@ def neighbour(host: str, address: str) -> str:
     return shown[0]["lladdr"] if shown else ""
 
 
-def test_missing_interface_and_namespace_are_kernel_errors(sandboxes: tuple[str, str, str]) -> None:
+def test_missing_interface_and_namespace_are_errors(sandboxes: tuple[str, str, str]) -> None:
     _, one, _ = sandboxes
     with pytest.raises(KernelError, match=r"cannot announce 10\.79\.0\.2 on eth7: no such device"):
-        announce(path_of(one), "eth7", ip_address("10.79.0.2"), MAC)
-    with pytest.raises(KernelError, match="no such file or directory"):
-        announce(path_of("at-test-never"), "eth0", ip_address("10.79.0.2"), MAC)
+        announce(str(path_of(one)), "eth7", ip_address("10.79.0.2"), MAC)
+    with pytest.raises(InvalidRequest, match="no such file or directory"):
+        announce(str(path_of("at-test-never")), "eth0", ip_address("10.79.0.2"), MAC)
     run(one, "ip link add quiet type bridge")
     with pytest.raises(KernelError, match="network is down"):
-        announce(path_of(one), "quiet", ip_address("10.79.0.2"), MAC)
+        announce(str(path_of(one)), "quiet", ip_address("10.79.0.2"), MAC)

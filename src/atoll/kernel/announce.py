@@ -6,19 +6,16 @@ The frames are sent once: a bridge and its veths don't lose them.
 Source: RFC 5227 section 3 (ARP announcement), RFC 4861 sections 4.4 and 7.2.6 (unsolicited NA).
 """
 
-import ctypes
 import errno
 import os
 import socket
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 from atoll.errors import KernelError
+from atoll.kernel.netns import run_at, run_in
 from atoll.model.addresses import IPAddress
 
-_CLONE_NEWNET = 0x40000000
 _ETHERNET = struct.Struct(">6s6sH")
 _ETH_P_ARP, _ETH_P_IPV6 = 0x0806, 0x86DD
 _BROADCAST = bytes.fromhex("ffffffffffff")
@@ -65,44 +62,33 @@ def internet_checksum(octets: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def announce(netns: str | Path | int, ifname: str, address: IPAddress, mac: str) -> None:
+def announce(netns: str | int, ifname: str, address: IPAddress, mac: str) -> None:
     """Announce `address` at `mac` from the interface `ifname`, which is up, in a namespace (path or fd).
 
-    Nothing of the namespace is kept open. Raises KernelError when the namespace or the interface is
-    gone, or the interface is down.
+    Nothing of the namespace is kept open. Raises InvalidRequest when the path leads to none, KernelError
+    when the interface is gone or down.
     """
     frame = (
         arp_announcement(address, mac) if isinstance(address, IPv4Address) else unsolicited_advertisement(address, mac)
     )
-    # A thread of its own: setns changes the calling thread, and it is not worth trusting one that came back.
-    with ThreadPoolExecutor(max_workers=1) as throw_away:
-        try:
-            throw_away.submit(_send, netns, ifname, frame).result()
-        except OSError as error:
-            code = error.errno or 0
-            raise KernelError(
-                f"cannot announce {address} on {ifname}: {os.strerror(code).lower()}",
-                errno=code,
-                detail=errno.errorcode.get(code, str(code)),
-            ) from error
 
+    def send() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+            link.bind((ifname, 0))
+            link.send(frame)
 
-def _send(netns: str | Path | int, ifname: str, frame: bytes) -> None:
-    _enter(netns)
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
-        link.bind((ifname, 0))
-        link.send(frame)
-
-
-def _enter(netns: str | Path | int) -> None:
-    """Put the calling thread into a namespace, for good. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.dup(netns) if isinstance(netns, int) else os.open(netns, os.O_RDONLY)
     try:
-        if libc.setns(descriptor, _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
-    finally:
-        os.close(descriptor)
+        if isinstance(netns, int):
+            run_at(netns, send)
+        else:
+            run_in(netns, send)
+    except OSError as error:
+        code = error.errno or 0
+        raise KernelError(
+            f"cannot announce {address} on {ifname}: {os.strerror(code).lower()}",
+            errno=code,
+            detail=errno.errorcode.get(code, str(code)),
+        ) from error
 
 
 def _packed(mac: str) -> bytes:
