@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from atoll.lab.flow import Flow
 from atoll.lab.leftovers import sweep
 from atoll.lab.namespace import residents
 from atoll.lab.probe import Answerer, Question, ask, ask_one
@@ -78,3 +80,22 @@ def test_a_killed_lab_is_swept_by_the_next() -> None:
     sweep()
     assert not residents(left) and not namespaces_of(process.pid)
     assert not list(Path("/tmp").glob(f"atoll-lab-{process.pid}-*"))
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_flow_reports_what_a_dead_cable_lost(protocol: str) -> None:
+    with Lab("t") as lab:
+        lan = lab.switch("lan", "10.99.0.0/24", "fd99::/64")
+        one, two = lab.host("one", lan), lab.host("two", lan)
+        target = (str(two.address()), 9000)
+        flow = Flow(one, two, protocol=protocol, listen=("0.0.0.0", 9000), target=target, rate=1000, seconds=1.2)
+        time.sleep(0.3)
+        lan.run("ip link set one-eth0 down")
+        time.sleep(0.3)
+        lan.run("ip link set one-eth0 up")
+        report = flow.report()
+        assert report.sent == 1200
+        if protocol == "udp":
+            assert 200 < report.lost < 600
+        else:
+            assert report.lost == 0 and report.longest_ms > 250

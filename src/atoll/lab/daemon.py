@@ -78,6 +78,10 @@ class Daemon:
             raise Unavailable(f"GET {route}: {response.status} {body.decode(errors='replace')[:200]}")
         return json.loads(body)
 
+    def events(self) -> "EventStream":
+        """What happens from now on. Raises OSError when nobody listens."""
+        return EventStream(_UnixConnection(self.socket))
+
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -116,3 +120,31 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+class EventStream:
+    """Events as they happen; opened when the daemon has answered, so none is missed after that."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        connection.request("GET", "/events")
+        self._response = connection.getresponse()
+
+    def wait_for(self, kind: str, action: str, *, timeout_s: float = 5) -> dict[str, Any]:
+        """The next event of a kind (`Type`) and action. Raises Unavailable after `timeout_s` of silence."""
+        assert self._connection.sock is not None
+        self._connection.sock.settimeout(timeout_s)
+        seen = []
+        try:
+            while line := self._response.readline():
+                event: dict[str, Any] = json.loads(line)
+                if (event["Type"], event["Action"]) == (kind, action):
+                    return event
+                seen.append(f"{event['Type']} {event['Action']}")
+        except TimeoutError:
+            pass
+        raise Unavailable(f"no event {kind} {action} in {timeout_s} s; there were: {', '.join(seen) or 'none'}")
+
+    def close(self) -> None:
+        """End the stream."""
+        self._connection.close()

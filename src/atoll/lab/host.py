@@ -106,8 +106,9 @@ class Host(Namespace):
         return json.loads(self.atoll([kind, "inspect", name]).stdout)[0]
 
     def sandbox(self, name: str) -> Namespace:
-        """The namespace of a sandbox, to run programs in. Raises CommandFailed when there is none."""
-        return Namespace(name, Path(self.inspect("sandbox", name)["NetnsPath"]))
+        """The namespace of a sandbox, to run programs in. Raises CommandFailed when there is no such sandbox."""
+        found = self.inspect("sandbox", name)
+        return Namespace(name, self.path if found["Kind"] == "host" else Path(found["NetnsPath"]))
 
     def sandbox_paths(self) -> Sequence[Path]:
         """Where the namespaces of this host's own sandboxes are mounted."""

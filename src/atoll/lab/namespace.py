@@ -1,5 +1,6 @@
 """One network namespace by its path: run programs in it, look at it, find who lives there."""
 
+import json
 import os
 import shlex
 import signal
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from atoll.errors import AtollError
 from atoll.lab.capture import Capture
@@ -52,6 +54,11 @@ class Namespace:
     def out(self, command: Command) -> str:
         """What a program prints. Raises CommandFailed."""
         return self.run(command).stdout
+
+    def links(self) -> list[dict[str, Any]]:
+        """The interfaces, as `ip -json -details link` says them."""
+        found: list[dict[str, Any]] = json.loads(self.out("ip -json -details link"))
+        return found
 
     def start(self, command: Command, *, cwd: Path | None = None) -> subprocess.Popen[str]:
         """Start a program and leave it running, its input and outputs piped. The lab ends it at the latest."""

@@ -1,0 +1,1 @@
+"""One host: bridge, NAT, published ports, shared and empty namespaces, isolation, and a crash."""
