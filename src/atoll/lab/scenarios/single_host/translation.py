@@ -19,7 +19,7 @@ def _way_out(stage: Stage) -> None:
     story, host, client = stage.story, stage.host, stage.spaces["client"]
     with story.step("The way out: the host puts its own address on the packets (masquerade, SNAT)"):
         story.say(
-            "client's network is known only on this host: an outside host could not answer it. So when a packet leaves, "
+            "client's network is known only on this host: no outside host could answer it. So when a packet leaves, "
             "its source becomes the host's address, and the answer's destination is turned back."
         )
         before = _masqueraded(stage)

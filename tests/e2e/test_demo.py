@@ -1,0 +1,71 @@
+"""`atoll demo` passes every step in time, fails when something is wrong, and leaves nothing behind."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from atoll.lab.story import Story
+
+DEMO_MAX_S = 20
+
+
+def start() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "atoll", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def left_by(pid: int) -> list[Path]:
+    places = (Path("/run/netns"), Path(tempfile.gettempdir()))
+    return [path for place in places for path in place.glob(f"atoll-lab-{pid}-*")]
+
+
+def links() -> str:
+    return subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_step_passes_in_time_and_nothing_stays_behind() -> None:
+    before, begun = links(), time.monotonic()
+    demo = start()
+    printed, _ = demo.communicate(timeout=90)
+    took_s = time.monotonic() - begun
+    assert demo.returncode == 0, printed
+    assert "FAIL" not in printed and printed.count("PASS") >= 2 * 12, printed
+    assert took_s < DEMO_MAX_S, f"{took_s:.1f} s"
+    assert not left_by(demo.pid)
+    assert links() == before
+
+
+def test_an_interrupted_demo_cleans_up() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        demo = start()
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "Two sandboxes" in line:
+                break
+        assert left_by(demo.pid)
+        demo.send_signal(number)
+        demo.communicate(timeout=30)
+        assert demo.returncode != 0
+        assert not left_by(demo.pid), number
+
+
+def test_a_check_that_does_not_hold_fails_its_step_and_the_whole() -> None:
+    printed = io.StringIO()
+    story = Story(printed)
+    with story.step("good"):
+        story.check("water is wet", True)
+    assert story.passed
+    with story.step("bad"):
+        story.check("fire is cold", False, "800 degrees")
+    with story.step("broken"):
+        raise OSError(os.strerror(1))
+    story.close()
+    assert not story.passed
+    assert [bool(result.failed) for result in story.results] == [False, True, True]
+    assert "800 degrees" in printed.getvalue() and "OSError" in printed.getvalue()
