@@ -37,7 +37,11 @@ def parse_port_spec(text: str) -> PortMapping:
     container, _, word = container_part.partition("/")
     if "/" in host:
         number, _, early = host.partition("/")
-        raise invalid(text, f"{early!r} stands before the end", f"write {number}:{container}/{word or early}")
+        raise invalid(
+            text,
+            f"the protocol {early!r} stands before the container port",
+            f"write {number}:{container}/{word or early}",
+        )
     protocol = parse_protocol(text, word)
     ports, host_ports = parse_port_pair(text, host=host, container=container)
     host_address = None if address is None else _parse_host_address(text, address, f"{host}:{container_part}")
@@ -102,9 +106,14 @@ def spec_text(mapping: PortMapping) -> str:
 
 
 def invalid(text: str, reason: str, hint: str = _FORMS) -> InvalidRequest:
-    """The error for a port mapping's text, which is shown cut when it is long."""
-    shown = repr(text) if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]!r}..."
-    return InvalidRequest(f"invalid port mapping {shown}: {reason[: 2 * _SHOWN_MAX]}", hint=hint[: 2 * _SHOWN_MAX])
+    """The error for a port mapping; long texts are shown cut."""
+    return InvalidRequest(
+        f"invalid port mapping {_cut(repr(text))}: {_cut(reason, 2 * _SHOWN_MAX)}", hint=_cut(hint, 2 * _SHOWN_MAX)
+    )
+
+
+def _cut(text: str, length_max: int = _SHOWN_MAX) -> str:
+    return text if len(text) <= length_max else f"{text[:length_max]}..."
 
 
 def _split(text: str) -> tuple[str | None, str, str]:
