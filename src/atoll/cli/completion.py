@@ -96,7 +96,7 @@ def complete(words: Sequence[str], client: Client) -> list[str]:
     elif current.startswith("-"):
         found = [option for action in command._get_optional_actions() for option in action.option_strings]
     elif command.commands:
-        found = [name for name in command.commands if not name.startswith("_")]
+        found = [] if arguments else [name for name in command.commands if not name.startswith("_")]
     else:
         found = _positional(command, len(arguments), client, socket)
     return sorted(word for word in found if word.startswith(current))

@@ -48,8 +48,8 @@ class Client:
         """Send `body` as JSON (nothing when None); return the answer's JSON value, {} when it has no body."""
         with self._connect(ANSWER_TIMEOUT_S) as connection:
             try:
-                answer, chunked, length = self._exchange(connection, method, path, body, query)
-                content = b"".join(_chunks(answer)) if chunked else answer.read(length)
+                answer, headers = self._exchange(connection, method, path, body, query)
+                content = _content(answer, headers)
             except (OSError, EOFError) as error:
                 raise self._lost(error) from None
         return _decode(content) if content.strip() else {}
@@ -58,9 +58,9 @@ class Client:
         """The JSON values of an endless answer, one a line, each as soon as it is there."""
         with self._connect(None) as connection:
             try:
-                answer, chunked, _ = self._exchange(connection, "GET", path, None, query)
+                answer, headers = self._exchange(connection, "GET", path, None, query)
                 pending = b""
-                for part in _chunks(answer) if chunked else answer:
+                for part in _chunks(answer) if _is_chunked(headers) else answer:
                     *lines, pending = (pending + part).split(b"\n")
                     yield from (_decode(line) for line in lines if line.strip())
                 if pending.strip():
@@ -88,8 +88,8 @@ class Client:
 
     def _exchange(
         self, connection: socket.socket, method: str, path: str, body: Any, query: Mapping[str, str] | None
-    ) -> tuple[BinaryIO, bool, int]:
-        """Send the request, read the head: the answer's body, whether it is chunked, its length (-1: until the end)."""
+    ) -> tuple[BinaryIO, dict[str, str]]:
+        """Send the request and read the head of the answer. Raises ServerError for an error status."""
         target = path + ("?" + "&".join(f"{quote(k)}={quote(v)}" for k, v in query.items()) if query else "")
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {target} HTTP/1.1\r\nHost: atoll\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
@@ -98,11 +98,9 @@ class Client:
         connection.sendall(head.encode() + b"\r\n" + content)
         answer = connection.makefile("rb")
         status, headers = _read_head(answer)
-        chunked = headers.get("transfer-encoding", "").lower() == "chunked"
-        length = 0 if status == 204 else int(headers.get("content-length", -1))
         if status >= 400:
-            raise _server_error(status, b"".join(_chunks(answer)) if chunked else answer.read(length))
-        return answer, chunked, length
+            raise _server_error(status, _content(answer, headers))
+        return answer, headers
 
     def _lost(self, error: Exception) -> Unavailable:
         if isinstance(error, TimeoutError):
@@ -131,6 +129,21 @@ def _line(answer: BinaryIO) -> str:
     if not line.endswith(b"\n"):
         raise EOFError
     return line.decode("latin-1").rstrip("\r\n")
+
+
+def _content(answer: BinaryIO, headers: Mapping[str, str]) -> bytes:
+    """The whole body, up to the end of the connection when nothing tells its length. Raises EOFError when cut short."""
+    if _is_chunked(headers):
+        return b"".join(_chunks(answer))
+    length = int(headers.get("content-length", -1))
+    content = answer.read(length)
+    if len(content) < length:
+        raise EOFError
+    return content
+
+
+def _is_chunked(headers: Mapping[str, str]) -> bool:
+    return headers.get("transfer-encoding", "").lower() == "chunked"
 
 
 def _chunks(answer: BinaryIO) -> Iterator[bytes]:

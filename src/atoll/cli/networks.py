@@ -60,8 +60,7 @@ def _add_showing(group: Command) -> None:
             "atoll network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' bridge",
         ),
     )
-    formatted(inspect)
-    inspect.add_argument("-f", dest="format", metavar="FORMAT", default="", help="short for --format")
+    formatted(inspect, "-f")
     inspect.add_argument("names", nargs="+", metavar="NETWORK", help="name, id, or the first digits of an id")
 
 
@@ -182,8 +181,20 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _inspect(args: argparse.Namespace, client: Client) -> int:
     found: list[Any] = []
     status = each(args.names, lambda name: found.append(client.get(f"/networks/{quote(name)}")), verbose=args.verbose)
+    if any(network.get("Containers") for network in found):
+        sandboxes = {sandbox["Id"]: sandbox for sandbox in client.get("/atoll/sandboxes")}
+        for network in found:
+            _name_cables(network, sandboxes)
     print_objects(found, args.format)
     return status
+
+
+def _name_cables(network: dict[str, Any], sandboxes: dict[str, Any]) -> None:
+    """Add to each of the network's Containers what Docker has no word for: the names at both ends of its veth."""
+    for sandbox_id, container in (network.get("Containers") or {}).items():
+        at = sandboxes.get(sandbox_id, {}).get("Networks", {}).get(network["Name"], {})
+        container["HostIfname"] = at.get("HostIfname", "")
+        container["Ifname"] = at.get("Ifname", "")
 
 
 def _create(args: argparse.Namespace, client: Client) -> int:

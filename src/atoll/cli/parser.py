@@ -63,12 +63,11 @@ def changing(command: Command) -> None:
     command.add_argument("--dry-run", action="store_true", help="print the steps as commands, with reasons; do nothing")
 
 
-def formatted(command: Command) -> None:
-    """Options of a command that shows something."""
+def formatted(command: Command, *short: str) -> None:
+    """Options of a command that shows something; `short` are further spellings of `--format`."""
     common(command)
-    command.add_argument(
-        "--format", metavar="FORMAT", default="", help="json, table, a Go template, or 'table TEMPLATE'"
-    )
+    text = "json, table, a Go template, or 'table TEMPLATE'"
+    command.add_argument(*short, "--format", metavar="FORMAT", default="", help=text)
 
 
 def confirmed(command: Command) -> None:

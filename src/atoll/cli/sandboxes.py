@@ -74,8 +74,7 @@ def _add_showing(group: Command) -> None:
             "atoll sandbox inspect -f '{{range $name, $at := .Networks}}{{$name}} {{$at.IPAddress}}{{end}}' web",
         ),
     )
-    formatted(inspect)
-    inspect.add_argument("-f", dest="format", metavar="FORMAT", default="", help="short for --format")
+    formatted(inspect, "-f")
     inspect.add_argument("names", nargs="+", metavar="SANDBOX", help="name, id, or the first digits of an id")
 
 

@@ -150,7 +150,7 @@ def _words(text: str) -> Iterator[str]:
         if not match:
             raise InvalidRequest(f"invalid template: can't read {text[position:].strip()!r}")
         # A field glued to what is before it belongs to that; one after a space is a new operand.
-        glued = match.group(1).startswith(".") and match.start(1) == position and position > 0
+        glued = match.group(1).startswith(".") and match.start(1) == position > 0 and text[position - 1] not in "(|,="
         yield ("&" if glued else "") + match.group(1)
         position = match.end()
 
