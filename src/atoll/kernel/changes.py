@@ -1,0 +1,258 @@
+"""Changing links, addresses, routes and neighbours of one namespace: many ops in one datagram.
+
+Law: what isn't ours stays as it is. Every link is looked up first, and the requests name it by its
+index; a new one gets an index of our choice, so that a request that follows in the same datagram can't
+meet another's link when the creation fails.
+
+The kernel goes on after a request that it refuses. So when one is, what was carried out after it in
+the same datagram is taken back: the steps before are done, it and those after it are not.
+"""
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from atoll.errors import InvalidRequest, KernelError, NotFound
+from atoll.kernel import inet, links, netns
+from atoll.kernel.describe import step_words
+from atoll.kernel.kernel import Locate, StepFailed
+from atoll.kernel.links import Link
+from atoll.kernel.look import find_links
+from atoll.kernel.rtnetlink import REQUESTS_MAX, Refusal, Request, RouteSocket, refused
+from atoll.model.items import Address, Bridge, Interface, Item, Neighbour, Route, Veth
+from atoll.model.ops import Op, Verb
+
+INDEX_BASE = 1 << 20
+"""Our links' indexes start here, far above those that the kernel gives out: it counts up from 1."""
+INDEX_TRIES_MAX = 4
+
+OPS_MAX = REQUESTS_MAX // 2
+"""Ops in one datagram: none needs more than two requests."""
+
+_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
+"""What a removal is told about things that are not there."""
+
+Look = Callable[[Item], Item | None]
+"""What is there of an item's key."""
+
+
+class Indexes:
+    """Chooses indexes for new links of one namespace."""
+
+    def __init__(self) -> None:
+        self._next = INDEX_BASE
+
+    def claim(self, socket: RouteSocket, count: int) -> list[int]:
+        """So many free indexes, not used before by this object. Raises KernelError."""
+        for _ in range(INDEX_TRIES_MAX if count else 0):
+            chosen = list(range(self._next, self._next + count))
+            self._next += count
+            answers = socket.ask([links.get_by_index(index) for index in chosen])
+            if all(isinstance(answer, Refusal) for answer in answers):
+                return chosen
+            highest = max(links.decode_link(payload).index for payload in socket.dump(links.all_links()))
+            self._next = max(self._next, highest + 1)
+        if count:
+            raise KernelError("cannot find a free interface index", errno=errno.EBUSY)
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where ops of one namespace are carried out, and what they need to know."""
+
+    socket: RouteSocket
+    look: Look
+    locate: Locate
+    indexes: Indexes
+    ipv6: bool
+    """The kernel has IPv6."""
+
+
+def carry_out(place: Place, ops: Sequence[Op]) -> None:
+    """Do the ops in order. Raises StepFailed."""
+    for start in range(0, len(ops), OPS_MAX):
+        try:
+            _Batch(place).carry_out(ops[start : start + OPS_MAX])
+        except StepFailed as stop:
+            raise StepFailed(start + stop.index, stop.error) from stop.error
+
+
+class _Batch:
+    """The requests of some ops, prepared one by one and sent at once."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._links: dict[str, Link] = {}
+        """Links by name, as they will be when the ops prepared so far are carried out."""
+        self._indexes: Iterator[int] = iter(())
+        self._prepared: list[tuple[Op, tuple[Request, ...]]] = []
+        self._descriptors = ExitStack()
+
+    def carry_out(self, ops: Sequence[Op]) -> None:
+        socket = self._place.socket
+        self._links = find_links(socket, (name for op in ops for name in _names_in(op)))
+        self._indexes = iter(self._place.indexes.claim(socket, sum(map(_makes_link, ops))))
+        unready: KernelError | None = None
+        with self._descriptors:
+            for op in ops:
+                try:
+                    self._prepared.append((op, self._requests(op)))
+                except KernelError as error:
+                    unready = error
+                    break
+            refusals = socket.change([request for _, requests in self._prepared for request in requests])
+        self._judge(refusals)
+        if unready is not None:
+            raise StepFailed(len(self._prepared), unready)
+
+    def _judge(self, refusals: dict[int, Refusal]) -> None:
+        """Raise StepFailed for the first op that was refused, having taken back what came after."""
+        failed: tuple[int, KernelError] | None = None
+        later: list[Op] = []
+        first = 0
+        for index, (op, requests) in enumerate(self._prepared):
+            mine = [refusals.get(first + place) for place in range(len(requests))]
+            first += len(requests)
+            if failed is None:
+                error = self._error(op, [refusal for refusal in mine if refusal is not None])
+                failed = None if error is None else (index, error)
+            # The op itself too, where the kernel did half of it.
+            if failed is not None and None in mine:
+                later.append(op)
+        if failed is not None:
+            index, error = failed
+            left = [step_words(op) for op in reversed(later) if not self._taken_back(op)]
+            if left:
+                error.detail += "; done out of order: " + ", ".join(left)
+            raise StepFailed(index, error)
+
+    def _error(self, op: Op, refusals: Sequence[Refusal]) -> KernelError | None:
+        """What is wrong with an op that was refused; None when it is as it should be all the same."""
+        for refusal in refusals:
+            if op.verb is Verb.REMOVE and refusal.errno in _GONE:
+                continue
+            if op.verb is Verb.ADD and refusal.errno == errno.EEXIST and self._place.look(op.item) == op.item:
+                continue
+            return _refused(op, refusal)
+        return None
+
+    def _taken_back(self, op: Op) -> bool:
+        inverse = op.inverse
+        if inverse is None:
+            return False
+        try:
+            _Batch(self._place).carry_out((inverse,))
+        except StepFailed:
+            return False
+        return True
+
+    def _requests(self, op: Op) -> tuple[Request, ...]:
+        """What to send for an op; nothing when it is done already. Raises KernelError when it can't be done."""
+        match op.item:
+            case Bridge() | Veth():
+                return self._link_requests(op, op.item)
+            case Interface() | Address() | Route() | Neighbour() as item:
+                link = self._links.get(item.ifname)
+                if link is not None:
+                    return _requests_on(op, item, link)
+                if op.verb is Verb.REMOVE:
+                    return ()
+                raise _missing(op, f"no interface {item.ifname}")
+            case _:
+                raise AssertionError(op)
+
+    def _link_requests(self, op: Op, item: Bridge | Veth) -> tuple[Request, ...]:
+        link = self._links.get(item.ifname)
+        match op.verb:
+            case Verb.ADD if link is None:
+                index = next(self._indexes)
+                requests = self._make(op, item, index)
+                self._links[item.ifname] = Link(index, item.ifname, alias=item.alias)
+                return requests
+            case Verb.ADD:
+                if self._place.look(item) == item:
+                    return ()
+                raise _taken(op, item, link)
+            case Verb.CHANGE:
+                if link is None:
+                    raise _missing(op, f"no interface {item.ifname}")
+                if link.alias != item.alias:
+                    raise _taken(op, item, link)
+                if isinstance(item, Bridge):
+                    return links.change_bridge(item, link.index)
+                return links.change_veth(item, link.index, bridge=self._bridge_of(op, item), ipv6=self._place.ipv6)
+            case Verb.REMOVE:
+                if link is None or link.alias != item.alias:
+                    return ()
+                del self._links[item.ifname]
+                return links.delete_link(link.index) if isinstance(item, Bridge) else links.detach(link.index)
+
+    def _make(self, op: Op, item: Bridge | Veth, index: int) -> tuple[Request, ...]:
+        if isinstance(item, Bridge):
+            return links.add_bridge(item, index)
+        bridge = self._bridge_of(op, item)
+        try:
+            known = self._place.locate(item.netns)
+            descriptor = self._descriptors.enter_context(netns.opened_as(known))
+        except (InvalidRequest, NotFound) as error:
+            raise _missing(op, error.message) from error
+        return links.add_veth(item, index, bridge=bridge, netns=descriptor, ipv6=self._place.ipv6)
+
+    def _bridge_of(self, op: Op, item: Veth) -> int:
+        bridge = self._links.get(item.bridge)
+        if bridge is None:
+            raise _missing(op, f"no bridge {item.bridge}")
+        return bridge.index
+
+
+def _requests_on(op: Op, item: Interface | Address | Route | Neighbour, link: Link) -> tuple[Request, ...]:
+    removed = op.verb is Verb.REMOVE
+    match item:
+        case Interface():
+            return links.set_down(link.index) if removed else links.set_interface(item, link)
+        case Address():
+            return ((inet.delete_address if removed else inet.add_address)(item, link.index),)
+        case Neighbour():
+            return ((inet.delete_neighbour if removed else inet.add_neighbour)(item, link.index),)
+        case Route():
+            if removed:
+                return (inet.delete_route(item, link.index),)
+            return ((inet.add_route if op.verb is Verb.ADD else inet.change_route)(item, link.index),)
+
+
+def _names_in(op: Op) -> Iterator[str]:
+    assert isinstance(op.item, Bridge | Veth | Interface | Address | Route | Neighbour), op
+    yield op.item.ifname
+    if isinstance(op.item, Veth) and op.verb is not Verb.REMOVE:
+        yield op.item.bridge
+
+
+def _makes_link(op: Op) -> bool:
+    return op.verb is Verb.ADD and isinstance(op.item, Bridge | Veth)
+
+
+def _refused(op: Op, refusal: Refusal) -> KernelError:
+    error = refused(f"cannot {step_words(op)}", refusal)
+    if refusal.errno == errno.EEXIST and isinstance(op.item, Veth):
+        error.message += f", {op.item.peer_ifname} is in the namespace already"
+    if refusal.errno == errno.EEXIST and isinstance(op.item, Route):
+        error.message += ", by another route of the same metric"
+    return error
+
+
+def _missing(op: Op, reason: str) -> KernelError:
+    return KernelError(f"cannot {step_words(op)}: {reason}", errno=errno.ENODEV, detail="ENODEV")
+
+
+def _taken(op: Op, item: Bridge | Veth, link: Link | None) -> KernelError:
+    owner = link.alias if link and link.alias else "somebody else"
+    what = "differs" if owner == item.alias else f"belongs to {owner}"
+    return KernelError(
+        f"cannot {step_words(op)}: the interface exists and {what}",
+        errno=errno.EEXIST,
+        hint=f"ip -d link show {item.ifname}",
+        subject=item.ifname,
+        detail="EEXIST",
+    )

@@ -1,0 +1,216 @@
+"""Links as rtnetlink messages: bridges, veth pairs and their ends.
+
+Law: pure codec; every function returns requests, or decodes one payload.
+
+Source: linux/if_link.h (attributes), linux/rtnetlink.h (struct ifinfomsg, RTM_*), linux/if.h.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atoll.kernel.nlmsg import NESTED, attribute, attributes, text
+from atoll.kernel.rtnetlink import CREATE, EXCL, Request
+from atoll.model.items import Bridge, Interface, Veth
+
+GONE_ALIAS = "atoll:gone"
+"""Alias of a detached veth that waits to be deleted."""
+GONE_GROUP = 0xA701
+"""Link group of detached veths: one message deletes them all."""
+
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
+_IFINFO = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, hardware type, index, flags, which flags to change."""
+_U8, _U16, _U32 = struct.Struct("=B"), struct.Struct("=H"), struct.Struct("=I")
+_I32 = struct.Struct("=i")
+_IFF_UP = 0x1
+_AF_INET6 = 10
+
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS = 1, 3, 4, 5, 10, 18, 20
+_AF_SPEC, _GROUP, _NET_NS_FD, _EXT_MASK, _LINK_NETNSID, _TARGET_NETNSID = 26, 27, 28, 29, 37, 46
+"""IFLA_*"""
+_KIND, _DATA, _SLAVE_DATA = 1, 2, 5
+"""IFLA_INFO_*"""
+_VETH_PEER = 1
+"""VETH_INFO_PEER"""
+_BRIDGE_FORWARD_DELAY, _BRIDGE_STP = 1, 5
+"""IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE"""
+_PORT_HAIRPIN, _PORT_NEIGH_SUPPRESS, _PORT_ISOLATED = 4, 32, 33
+"""IFLA_BRPORT_MODE, _NEIGH_SUPPRESS, _ISOLATED"""
+_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
+"""IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE"""
+_SKIP_STATISTICS = attribute(_EXT_MASK, _U32.pack(1 << 3))
+"""RTEXT_FILTER_SKIP_STATS"""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What we compare of a link.
+
+    `master` is 0 without one; `peer_index` is IFLA_LINK, `peer_nsid` None when the peer is in the same
+    namespace. `hairpin`, `isolated` and `suppressing` are a bridge port's flags.
+    """
+
+    index: int
+    ifname: str
+    up: bool = False
+    mac: str = ""
+    mtu_bytes: int = 0
+    alias: str = ""
+    group: int = 0
+    kind: str = ""
+    master: int = 0
+    peer_index: int = 0
+    peer_nsid: int | None = None
+    hairpin: bool = False
+    isolated: bool = False
+    suppressing: bool = False
+
+
+def decode_link(payload: bytes) -> Link:
+    """The link of an RTM_NEWLINK payload."""
+    _family, _type, index, flags, _change = _IFINFO.unpack_from(payload)
+    found = attributes(payload, _IFINFO.size)
+    info = attributes(found.get(_LINKINFO, b""))
+    port = attributes(info.get(_SLAVE_DATA, b""))
+    return Link(
+        index,
+        text(found.get(_IFNAME, b"")),
+        up=bool(flags & _IFF_UP),
+        mac=found.get(_ADDRESS, b"").hex(":"),
+        mtu_bytes=_number(_U32, found.get(_MTU)),
+        alias=text(found.get(_IFALIAS, b"")),
+        group=_number(_U32, found.get(_GROUP)),
+        kind=text(info.get(_KIND, b"")),
+        master=_number(_U32, found.get(_MASTER)),
+        peer_index=_number(_U32, found.get(_LINK)),
+        peer_nsid=_I32.unpack(found[_LINK_NETNSID])[0] if _LINK_NETNSID in found else None,
+        hairpin=bool(_number(_U8, port.get(_PORT_HAIRPIN))),
+        isolated=bool(_number(_U8, port.get(_PORT_ISOLATED))),
+        suppressing=bool(_number(_U8, port.get(_PORT_NEIGH_SUPPRESS))),
+    )
+
+
+def _number(form: struct.Struct, value: bytes | None) -> int:
+    return int(form.unpack(value)[0]) if value is not None and len(value) == form.size else 0
+
+
+def get_by_name(ifname: str) -> Request:
+    """Ask for one link."""
+    return Request(_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0) + _name(ifname) + _SKIP_STATISTICS)
+
+
+def get_by_index(index: int, *, nsid: int | None = None) -> Request:
+    """Ask for one link, of the namespace that the socket's own namespace knows by `nsid`."""
+    target = attribute(_TARGET_NETNSID, _I32.pack(nsid)) if nsid is not None else b""
+    return Request(_GETLINK, _IFINFO.pack(0, 0, index, 0, 0) + _SKIP_STATISTICS + target)
+
+
+def all_links() -> Request:
+    """Dump every link."""
+    return Request(_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0) + _SKIP_STATISTICS)
+
+
+def add_bridge(item: Bridge, index: int) -> tuple[Request, ...]:
+    """Make the bridge with this index, so that what follows names it before it is there.
+
+    The alias can't be set on creation; sent in one datagram no one sees, or leaves, a bridge without.
+    """
+    data = attribute(_BRIDGE_FORWARD_DELAY, _U32.pack(0)) + attribute(_BRIDGE_STP, _U32.pack(0))
+    info = attribute(_LINKINFO | NESTED, attribute(_KIND, b"bridge\0"), attribute(_DATA | NESTED, data))
+    body = _IFINFO.pack(0, 0, index, 0, 0) + _name(item.ifname) + _mac(item.mac) + info
+    # An MTU given on creation would follow the ports'; one that is set later stays (BROPT_MTU_SET_BY_USER).
+    parts = (_mtu(item.mtu_bytes), _alias(item.alias))
+    return (Request(_NEWLINK, body, CREATE | EXCL), _set(index, up=True, parts=parts))
+
+
+def change_bridge(item: Bridge, index: int) -> tuple[Request, ...]:
+    """Make a bridge that is there as it should be."""
+    parts = (_mac(item.mac), _mtu(item.mtu_bytes), _alias(item.alias))
+    return (_set(index, up=True, parts=parts),)
+
+
+def add_veth(item: Veth, index: int, *, bridge: int, netns: int, ipv6: bool) -> tuple[Request, ...]:
+    """Make the pair with this index on the host, the peer inside the namespace of descriptor `netns`.
+
+    It goes up last, as a port whose flags are set. `ipv6`: the kernel has IPv6, whose addresses the
+    host's end must not make for itself.
+    """
+    peer = _IFINFO.pack(0, 0, 0, 0, 0) + _name(item.peer_ifname) + _mac(item.peer_mac) + _mtu(item.mtu_bytes)
+    peer += attribute(_NET_NS_FD, _U32.pack(netns))
+    info = attribute(_KIND, b"veth\0") + attribute(_DATA | NESTED, attribute(_VETH_PEER | NESTED, peer))
+    body = _IFINFO.pack(0, 0, index, 0, 0) + _name(item.ifname) + _mtu(item.mtu_bytes)
+    body += attribute(_MASTER, _U32.pack(bridge)) + attribute(_LINKINFO | NESTED, info)
+    return (Request(_NEWLINK, body, CREATE | EXCL), _port(item, index, ipv6=ipv6))
+
+
+def change_veth(item: Veth, index: int, *, bridge: int, ipv6: bool) -> tuple[Request, ...]:
+    """Make the host's end of a pair that is there as it should be."""
+    # The port's flags are set after it has its master, as a new port starts with the default ones.
+    moved = _set(index, parts=(attribute(_MASTER, _U32.pack(bridge)), _mtu(item.mtu_bytes)))
+    return (moved, _port(item, index, ipv6=ipv6))
+
+
+def _port(item: Veth, index: int, *, ipv6: bool) -> Request:
+    flags = (
+        attribute(_PORT_HAIRPIN, _U8.pack(item.hairpin))
+        + attribute(_PORT_NEIGH_SUPPRESS, _U8.pack(1))
+        + attribute(_PORT_ISOLATED, _U8.pack(item.isolated))
+    )
+    info = attribute(_LINKINFO | NESTED, attribute(_SLAVE_DATA | NESTED, flags))
+    parts = [_alias(item.alias), info]
+    if ipv6:
+        mode = attribute(_ADDR_GEN_MODE, _U8.pack(_ADDR_GEN_NONE))
+        parts.append(attribute(_AF_SPEC | NESTED, attribute(_AF_INET6 | NESTED, mode)))
+    # RTM_SETLINK would ignore the port's flags.
+    return Request(_NEWLINK, _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + b"".join(parts))
+
+
+def set_interface(item: Interface, there: Link) -> tuple[Request, ...]:
+    """Bring the inner end of a pair up, and change what differs."""
+    mac = b"" if there.mac == item.mac else _mac(item.mac)
+    mtu = b"" if there.mtu_bytes == item.mtu_bytes else _mtu(item.mtu_bytes)
+    return (_set(there.index, up=True, parts=(mac, mtu)),)
+
+
+def set_down(index: int) -> tuple[Request, ...]:
+    """Take a link down."""
+    return (_set(index, up=False),)
+
+
+def delete_link(index: int) -> tuple[Request, ...]:
+    """Delete a link: waits some 20 ms for the kernel."""
+    return (Request(_DELLINK, _IFINFO.pack(0, 0, index, 0, 0)),)
+
+
+def detach(index: int) -> tuple[Request, ...]:
+    """Cut a veth off at once and leave its name free; `delete_gone` deletes it."""
+    parts = (attribute(_MASTER, _U32.pack(0)), _alias(GONE_ALIAS), attribute(_GROUP, _U32.pack(GONE_GROUP)))
+    # Renamed when it is down: before Linux 6.2 an interface that is up can't be.
+    return (_set(index, up=False, parts=parts), _set(index, parts=(_name(f"ag{index:x}"),)))
+
+
+def delete_gone() -> Request:
+    """Delete all detached veths, for the price of one. ENODEV: there were none."""
+    return Request(_DELLINK, _IFINFO.pack(0, 0, 0, 0, 0) + attribute(_GROUP, _U32.pack(GONE_GROUP)))
+
+
+def _set(index: int, *, up: bool | None = None, parts: Sequence[bytes] = ()) -> Request:
+    flags = (_IFF_UP if up else 0, 0 if up is None else _IFF_UP)
+    return Request(_SETLINK, _IFINFO.pack(0, 0, index, *flags) + b"".join(parts))
+
+
+def _name(ifname: str) -> bytes:
+    return attribute(_IFNAME, ifname.encode() + b"\0")
+
+
+def _alias(alias: str) -> bytes:
+    return attribute(_IFALIAS, alias.encode() + b"\0")
+
+
+def _mac(mac: str) -> bytes:
+    return attribute(_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
+
+
+def _mtu(mtu_bytes: int) -> bytes:
+    return attribute(_MTU, _U32.pack(mtu_bytes)) if mtu_bytes else b""
