@@ -7,6 +7,7 @@ from atoll.engine.events import Event
 from atoll.engine.host import Host
 from atoll.engine.path import Path
 from atoll.engine.reconciler import Reconciler
+from atoll.engine.relays import Relays
 from atoll.kernel.hostports import HostPorts
 from atoll.kernel.kernel import Kernel
 from atoll.model.world import World
@@ -28,12 +29,19 @@ class Context:
     naming: Naming
     path: Path
     reconciler: Reconciler
+    relays: Relays
     emit: Callable[[Event], None]
 
     @property
     def world(self) -> World:
         """The current world."""
         return self.path.world
+
+    def follow_relay(self, sandbox_id: str) -> None:
+        """Let the relay serve what a sandbox needs after a change; what it can't is said, not raised."""
+        problem = self.relays.follow(self.world, (sandbox_id,), self.path.facts)
+        if problem:
+            self.reconciler.mark("sandbox", sandbox_id, problem)
 
     def tell(self, kind: str, action: str, object_id: str, /, **attributes: str) -> None:
         """Emit an event now."""

@@ -11,8 +11,10 @@ from atoll.engine.network_verbs import NetworkVerbs
 from atoll.engine.path import Path
 from atoll.engine.purge import purge
 from atoll.engine.reconciler import Reconciler
+from atoll.engine.relays import Relays, SyncRelay
 from atoll.engine.rules import Rules, network_views
 from atoll.engine.sandbox_verbs import SandboxVerbs
+from atoll.engine.watch import Watch
 from atoll.kernel.hostports import HostPorts
 from atoll.kernel.kernel import Kernel
 from atoll.model.facts import HostFacts
@@ -37,16 +39,19 @@ class Engine:
         kernel: Kernel,
         ports: HostPorts,
         host: Host,
+        relay: SyncRelay,
         emit: Callable[[Event], None],
         naming: Naming | None = None,
     ) -> None:
         path = Path(store, kernel, host)
         reconciler = Reconciler(path, kernel, host, emit)
-        self._context = Context(store, kernel, ports, host, naming or Naming(), path, reconciler, emit)
+        self._context = Context(store, kernel, ports, host, naming or Naming(), path, reconciler, Relays(relay), emit)
         self._networks = NetworkVerbs(self._context)
         self._sandboxes = SandboxVerbs(self._context)
+        self._watch = Watch(self._context, self._sandboxes)
         self.ready = False
 
+        self.notice = self._watch.take
         self.create_network = self._networks.create
         self.remove_network = self._networks.remove
         self.prune_networks = self._networks.prune
@@ -91,6 +96,11 @@ class Engine:
         counts = self._context.kernel.counters() if counters else ()
         views = network_views(path.world, path.facts, path.closed, {})
         return Rules(f"{TABLE_FAMILY} {TABLE}", self._context.kernel.owned(), views, counts)
+
+    def sweep(self) -> None:
+        """Look at everything again, for what changes without a notice (sysctls)."""
+        self._context.path.look()
+        self._context.reconciler.sweep_host()
 
     def idle(self) -> bool:
         """Do a slice of background work; True while there is more."""

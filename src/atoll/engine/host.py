@@ -13,13 +13,15 @@ class Host:
 
     `evidence(path, pid)` identifies a namespace (one of the two is given) and raises InvalidRequest
     when there is none; `alive` says whether that very namespace still exists; `ifnames` lists the
-    interfaces inside. `new_id` gives 64 hex digits, `now_ns` Unix time.
+    interfaces inside; `nsid` is the number under which the host's namespace knows it, None when it has none.
+    `new_id` gives 64 hex digits, `now_ns` Unix time.
     """
 
     facts: Callable[[], HostFacts]
     evidence: Callable[[str, int | None], NetnsEvidence]
     alive: Callable[[NetnsEvidence], bool]
     ifnames: Callable[[NetnsEvidence], frozenset[str]]
+    nsid: Callable[[NetnsEvidence], int | None]
     new_id: Callable[[], str]
     now_ns: Callable[[], int]
     netns_directory: str

@@ -55,7 +55,10 @@ class ElementView:
 
 @dataclass(frozen=True, slots=True)
 class NetworkView:
-    """What serves one network. `ports` are the bridge's ports, `iptables` lines as `iptables -t nat -vnL` shows them."""
+    """What serves one network.
+
+    `ports` are the bridge's ports, `iptables` the lines that `iptables -t nat -vnL` would show.
+    """
 
     name: str
     bridge: str

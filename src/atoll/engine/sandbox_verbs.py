@@ -44,6 +44,7 @@ class SandboxVerbs:
         if dry_run:
             ctx.ports.release(sandbox.id)
         else:
+            ctx.follow_relay(sandbox.id)
             ctx.tell("sandbox", "create", sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
             for endpoint in endpoints:
                 self._tell_endpoint("connect", endpoint, sandbox)
@@ -83,6 +84,7 @@ class SandboxVerbs:
             ctx.reconciler.mark("daemon", "", f"remove sandbox {sandbox.name}: {error}")
         if removals and not failed:
             ctx.path.commit(Change(deletes=removals))
+        ctx.follow_relay(sandbox.id)
         ctx.ports.release(sandbox.id)
         ctx.reconciler.forget(sandbox.id)
         for endpoint in endpoints:
@@ -100,6 +102,7 @@ class SandboxVerbs:
         planned = ctx.path.plan(Change(puts=(endpoint,)), _scope(member))
         if not dry_run:
             ctx.path.carry_out(planned)
+            ctx.follow_relay(member.id)
             self._tell_endpoint("connect", endpoint, member)
         return Outcome(endpoint, planned.steps, _unpublished(planned.after, member))
 
@@ -128,6 +131,7 @@ class SandboxVerbs:
                 ctx.reconciler.mark("sandbox", member.id, f"disconnect from {source.name}: {error}")
             # The inner end is to be gone when the caller is answered.
             ctx.kernel.reap()
+            ctx.follow_relay(member.id)
             self._tell_endpoint("disconnect", mine[0], member)
         return Outcome(mine[0], planned.steps, _unpublished(planned.after, member))
 

@@ -37,6 +37,8 @@ def start(context: Context, sandboxes: SandboxVerbs) -> None:
     _hold_stored_ports(context)
     context.path.close_families(forwarding_families(context.world))
     context.reconciler.sweep_host()
+    for sandbox_id in context.world.sandboxes:
+        context.follow_relay(sandbox_id)
     context.store.set_meta(BOOT_KEY, boot)
 
 
