@@ -1,0 +1,49 @@
+"""The application: every route, with and without a version before it."""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from atoll.api.atoll_routes import AtollRoutes
+from atoll.api.backend import Backend
+from atoll.api.body import BODY_BYTES_MAX
+from atoll.api.http import Handler, Route
+from atoll.api.middleware import answer_errors, name_engine
+from atoll.api.network_routes import NetworkRoutes
+from atoll.api.system_routes import SystemRoutes
+from atoll.errors import Unsupported
+
+_VERSIONED = "/v{version:[0-9.]+}"
+
+_UNSERVED = (
+    "auth", "build", "commit", "configs", "containers", "distribution", "exec", "grpc", "images", "nodes", "plugins",
+    "secrets", "services", "session", "swarm", "system", "tasks", "volumes",
+)  # fmt: skip
+"""First words of Docker's routes that this version doesn't have."""
+
+
+def make_app(backend: Backend) -> web.Application:
+    """The whole API over one engine."""
+    app = web.Application(middlewares=[answer_errors], client_max_size=BODY_BYTES_MAX)
+    app.on_response_prepare.append(name_engine(backend.about.version))
+    _add(app, SystemRoutes(backend).routes())
+    _add(app, NetworkRoutes(backend).routes())
+    _add(app, AtollRoutes(backend).routes())
+    _add(app, (("*", f"/{word}{{rest:(/.*)?}}", _unserved(word)) for word in _UNSERVED))
+    return app
+
+
+def _add(app: web.Application, routes: Iterable[Route]) -> None:
+    for method, path, handler in routes:
+        for prefix in ("", _VERSIONED):
+            app.router.add_route(method, prefix + path, handler)
+
+
+def _unserved(word: str) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise Unsupported(
+            f"{request.method} /{word}: this version serves no {word}; sandboxes stand where Docker has containers",
+            hint="atoll sandbox create NAME",
+        )
+
+    return refuse

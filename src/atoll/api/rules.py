@@ -1,0 +1,49 @@
+"""atoll's JSON for steps and for what serves a network in the firewall. Pure. Shapes: docs/api.md."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from atoll.engine.outcome import Outcome
+from atoll.engine.rules import ElementView, NetworkView, Rules
+from atoll.model.ops import Step
+from atoll.plan.describe import line
+
+
+def encode_plan(outcome: Outcome[Any]) -> dict[str, Any]:
+    """What a dry run answers: the steps it would take, as lines that a person would type, and its warnings."""
+    return {"Steps": list(_encode_steps(outcome.steps)), "Warnings": list(outcome.warnings)}
+
+
+def encode_rules(rules: Rules) -> dict[str, Any]:
+    """What GET /atoll/rules answers."""
+    return {
+        "Table": rules.table,
+        "Owned": rules.owned,
+        "Networks": [_encode_network(network) for network in rules.networks],
+        "Counters": [
+            {"Chain": count.chain, "Rule": count.rule, "Packets": count.packets, "Bytes": count.octets}
+            for count in rules.counters
+        ],
+    }
+
+
+def _encode_steps(steps: Iterable[Step]) -> Iterable[dict[str, str]]:
+    return ({"Line": line(step), "Reason": step.reason} for step in steps)
+
+
+def _encode_network(network: NetworkView) -> dict[str, Any]:
+    return {
+        "Name": network.name,
+        "Bridge": network.bridge,
+        "BridgeId": network.bridge_id,
+        "Ports": list(network.ports),
+        "Elements": [_encode_element(element) for element in network.elements],
+        "Iptables": list(network.iptables),
+    }
+
+
+def _encode_element(element: ElementView) -> dict[str, Any]:
+    body: dict[str, Any] = {"Set": element.set, "Text": element.text, "Meaning": element.meaning}
+    if element.count is not None:
+        body |= {"Packets": element.count.packets, "Bytes": element.count.octets}
+    return body
