@@ -9,6 +9,7 @@ STATEDIR ?= /var/lib/atoll
 DESTDIR ?=
 PURGE ?= 0
 export PREFIX BINDIR STATEDIR DESTDIR PURGE
+export ATOLL_PEERS ?= $(CURDIR)/.peers
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench golden lock install uninstall clean
@@ -24,7 +25,7 @@ demo: setup ## Show networks, NAT and published ports on hosts made of namespace
 
 test: $(VENV)/dev.stamp ## Run all tests; one that is skipped has failed
 	scripts/packages test
-	scripts/peers
+	tests/e2e/dockerd/unpack
 	$(RUN) tests
 
 check: $(VENV)/dev.stamp ## Run ruff, mypy --strict and the rules of the code base

@@ -4,15 +4,21 @@ client 2001:db8:1::2 ---- 2001:db8:1::1, ::3  host  10.9.0.1 ---- 10.9.0.2  endp
 """
 
 import contextlib
+import shutil
 import socket
+import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from threading import Thread
 
 from atoll.kernel.portsocket import bind_port
 from atoll.model.ports import Protocol
+from atoll.relay.client import RelayClient
+from atoll.relay.limits import Limits
 from atoll.relay.wire import RelayTarget
 from tests.netns.namespaces import inside, namespace, run
 
@@ -24,6 +30,9 @@ NOBODY = "10.9.0.9"
 """An address whose neighbour entry leads nowhere: a connect to it gets no answer at all."""
 
 WAIT_S = 10
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER, socket(7): on, without waiting."""
 
 
 @dataclass(frozen=True)
@@ -160,3 +169,40 @@ def udp_server(name: str, port: int = PORT) -> Iterator[list[tuple[str, int]]]:
         sock.sendto(b"", sock.getsockname())
         thread.join(WAIT_S)
         sock.close()
+
+
+@contextmanager
+def relay(hosts: Row, limits: Limits | None = None) -> Iterator[RelayClient]:
+    """A running relay in the host's namespace, ended with the block."""
+    directory = Path(tempfile.mkdtemp(prefix="at-relay-"))
+    client = RelayClient(directory / "relay", limits=limits)
+    inside(hosts.host, client.ensure_running)
+    try:
+        yield client
+    finally:
+        log = (directory / "relay.log").read_text()
+        client.stop()
+        shutil.rmtree(directory)
+    assert log == ""
+
+
+@contextmanager
+def published(
+    hosts: Row, client: RelayClient, protocol: Protocol = Protocol.TCP, address: str = ENDPOINT
+) -> Iterator[socket.socket]:
+    """A host port that the relay serves; yields the socket that the daemon holds."""
+    with bound(hosts.host, protocol) as held:
+        client.sync({"web": target(protocol, address=address)}, {"web": held})
+        yield held
+        client.sync({}, {})
+
+
+def ask(sock: socket.socket, text: bytes = b"hello") -> None:
+    """One exchange with an echo server."""
+    sock.sendall(text)
+    got = b""
+    while len(got) < len(text):
+        chunk = sock.recv(65536)
+        assert chunk, f"the stream ended after {got!r}"
+        got += chunk
+    assert got == text

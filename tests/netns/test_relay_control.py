@@ -1,0 +1,197 @@
+"""What the daemon says to the relay, and what becomes of ports when either of them dies."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from atoll.errors import InvalidRequest, Unavailable
+from atoll.model.ports import Protocol
+from atoll.relay.client import RelayClient
+from tests.netns.namespaces import eventually, inside, path_of
+from tests.support.relayed import (
+    PORT,
+    WAIT_S,
+    Row,
+    ask,
+    bound,
+    connect,
+    echo,
+    published,
+    relay,
+    row,
+    target,
+    tcp_server,
+    udp_client,
+    udp_server,
+)
+
+TCP, UDP = Protocol.TCP, Protocol.UDP
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Row]:
+    with row() as made:
+        yield made
+
+
+def test_removed_port_refuses_and_stays_held(hosts: Row) -> None:
+    with tcp_server(hosts.endpoint, echo), relay(hosts) as client, published(hosts, client) as held:
+        with connect(hosts.client) as sock:
+            ask(sock)
+            client.sync({}, {})
+            with pytest.raises(ConnectionResetError):
+                sock.recv(100)
+        with pytest.raises(ConnectionRefusedError):
+            connect(hosts.client)
+        with pytest.raises(AssertionError, match="taken"):
+            bound(hosts.host, TCP)
+        client.sync({"web": target()}, {"web": held})
+        with connect(hosts.client) as sock:
+            ask(sock)
+
+
+def test_sync_changes_only_what_differs(hosts: Row) -> None:
+    ports = range(PORT, PORT + 4)
+    with relay(hosts) as client, ExitStack() as stack:
+        held = {f"port {port}": stack.enter_context(bound(hosts.host, TCP, port=port)) for port in ports}
+        for port in (PORT, PORT + 1):
+            stack.enter_context(tcp_server(hosts.endpoint, echo, port))
+        kept, gone, moved, new = held
+        client.sync({kept: target(), gone: target(), moved: target()}, held)
+        clients = {
+            key: stack.enter_context(connect(hosts.client, port=port)) for key, port in zip(held, ports) if key != new
+        }
+        for sock in clients.values():
+            ask(sock)
+
+        again = RelayClient(client.path)
+        desired = {kept: target(), moved: target(port=PORT + 1), new: target()}
+        again.sync(desired, {new: held[new]})
+
+        assert {key: entry.target for key, entry in again.entries().items()} == desired
+        ask(clients[kept])
+        for key in (gone, moved):
+            with pytest.raises(ConnectionResetError):
+                clients[key].recv(100)
+        for port in (PORT, PORT + 2, PORT + 3):
+            with connect(hosts.client, port=port) as sock:
+                ask(sock)
+        again.close()
+
+
+def test_many_ports_are_listed_page_by_page(hosts: Row) -> None:
+    ports = range(20000, 20250)
+    with relay(hosts) as client, ExitStack() as stack:
+        held = {f"tcp {port}": stack.enter_context(bound(hosts.host, TCP, port=port)) for port in ports}
+        desired = {key: target(port=port) for key, port in zip(held, ports)}
+        client.sync(desired, held)
+        assert {key: entry.target for key, entry in client.entries().items()} == desired
+        client.sync({}, {})
+        assert client.entries() == {}
+
+
+def test_killed_daemon_is_not_noticed_by_clients(hosts: Row, tmp_path: Path) -> None:
+    path = Path(tempfile.mkdtemp(prefix="at-relay-")) / "relay"
+    daemon = f"""
+        import ipaddress, pathlib, signal
+        from atoll.kernel.portsocket import bind_port
+        from atoll.model.ports import Protocol
+        from atoll.relay.client import RelayClient
+        from atoll.relay.wire import RelayTarget
+        target = {{}}
+        held = {{}}
+        for protocol in (Protocol.TCP, Protocol.UDP):
+            held[protocol.word] = bind_port(protocol, ipaddress.ip_address("::"), {PORT})
+            target[protocol.word] = RelayTarget(protocol, ipaddress.ip_address("10.9.0.2"), {PORT})
+        RelayClient(pathlib.Path({str(path)!r})).sync(target, held)
+        print("serving", flush=True)
+        signal.pause()
+    """
+    command = ["nsenter", f"--net={path_of(hosts.host)}", sys.executable, "-c", textwrap.dedent(daemon)]
+    with tcp_server(hosts.endpoint, echo), udp_server(hosts.endpoint):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "serving\n"
+        with connect(hosts.client) as tcp, udp_client(hosts.client) as udp:
+            ask(tcp)
+            process.send_signal(signal.SIGKILL)
+            # The relay has none of its daemon's files, so this pipe ends.
+            assert process.communicate(timeout=WAIT_S) == ("", None)
+            ask(tcp)
+            udp.send(b"hello")
+            assert udp.recv(100) == b"hello"
+            with connect(hosts.client) as new:
+                ask(new)
+
+            successor = RelayClient(path)
+            assert os.getsid(successor.pid()) == successor.pid()
+            with successor.take("tcp") as held, successor.take("udp"):
+                assert held.getsockname()[:2] == ("::", PORT)
+                successor.sync({"tcp": target(), "udp": target(UDP)}, {})
+                ask(tcp)
+                successor.stop()
+                assert not successor.running()
+                with pytest.raises(AssertionError, match="taken"):
+                    bound(hosts.host, TCP)
+    shutil.rmtree(path.parent)
+
+
+def test_killed_relay_is_started_again_with_the_held_sockets(hosts: Row) -> None:
+    with tcp_server(hosts.endpoint, echo), relay(hosts) as client, published(hosts, client) as held:
+        os.kill(client.pid(), signal.SIGKILL)
+        # Nobody accepts now, but the port still listens: this client waits in the queue.
+        with connect(hosts.client) as sock:
+            inside(hosts.host, lambda: client.sync({"web": target()}, {"web": held}))
+            ask(sock)
+
+
+def test_second_relay_on_one_path_is_refused(hosts: Row) -> None:
+    with relay(hosts) as client:
+        command = [sys.executable, "-m", "atoll.relay", "--control", str(client.path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, f"another relay serves {client.path}\n")
+        assert client.running()
+
+
+def test_socket_of_the_wrong_kind_is_refused_by_name(hosts: Row) -> None:
+    with relay(hosts) as client, bound(hosts.host, UDP) as udp, bound(hosts.host, TCP) as tcp:
+        with pytest.raises(Unavailable, match=r"web: .*not a bound tcp socket"):
+            client.sync({"web": target(), "dns": target(UDP)}, {"web": udp, "dns": udp})
+        with pytest.raises(Unavailable, match="no socket came with it"):
+            client.sync({"web": target()}, {})
+        with pytest.raises(InvalidRequest, match="'web' is not served"):
+            client.take("web")
+        client.sync({"web": target()}, {"web": tcp})
+
+
+def test_nonsense_on_the_control_socket_is_answered_or_cut_off(hosts: Row) -> None:
+    with relay(hosts) as client, open(os.devnull) as no_socket:
+        for packet in (b"nonsense", b"[]", b'{"op":"reboot"}', b'{"op":"add"}', b" " * 70000):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+                sock.connect(str(client.path))
+                sock.settimeout(WAIT_S)
+                socket.send_fds(sock, [packet], [no_socket.fileno()] * 6)
+                assert b'"error"' in sock.recv(65536)
+        crowd = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(12)]
+        for sock in crowd:
+            sock.connect(str(client.path))
+        assert client.running()
+        for sock in crowd:
+            sock.close()
+        descriptors = Path(f"/proc/{client.pid()}/fd")
+        eventually(lambda: len(list(descriptors.iterdir())) < 12)
+
+
+def test_control_socket_is_root_only(hosts: Row) -> None:
+    with relay(hosts) as client:
+        assert client.path.stat().st_mode & 0o777 == 0o600

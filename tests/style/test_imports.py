@@ -1,0 +1,62 @@
+"""Imports between rooms go only the way that docs/architecture.md draws."""
+
+import ast
+import sys
+
+import pytest
+
+from tests.style.tree import imports_of, modules, room_of, tree_of
+
+ALLOWED = {
+    "": set(),
+    "__main__": {"cli"},
+    "errors": set(),
+    "model": {"errors"},
+    "plan": {"model", "errors"},
+    "ipam": {"model", "errors"},
+    "store": {"model", "errors"},
+    "kernel": {"model", "errors"},
+    "relay": {"model", "errors"},
+    "engine": {"plan", "ipam", "store", "kernel", "model", "errors"},
+    "api": {"engine", "model", "errors"},
+    "cli": {"errors", "lab"},
+    "lab": {"kernel", "errors"},
+    "daemon": {"api", "engine", "plan", "ipam", "store", "kernel", "relay", "model", "errors"},
+}
+"""Room: the rooms that it may import. Everybody may import its own, and the version in `atoll`."""
+
+STDLIB_ONLY = {"errors", "model", "plan", "ipam", "relay", "cli", "lab"}
+"""Rooms that use nothing installed: pure ones, and those whose start-up time is their cost."""
+
+KERNEL_NETNS = "atoll.kernel.netns"
+"""All that `lab` may use of `kernel`: it makes hosts, and leaves networks to the daemons on them."""
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_go_one_way(module: str) -> None:
+    room = room_of(module)
+    assert room in ALLOWED, f"{module}: a new room; draw it in docs/architecture.md and name here what it may import"
+    wrong = {name for name in imports_of(module) if name != "atoll" and room_of(name) not in ALLOWED[room] | {room}}
+    assert not wrong, f"{module} imports {', '.join(sorted(wrong))}"
+
+
+@pytest.mark.parametrize("module", sorted(name for name in modules() if room_of(name) in STDLIB_ONLY))
+def test_imports_only_the_standard_library(module: str) -> None:
+    for node in ast.walk(tree_of(modules()[module])):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        foreign = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"atoll"}
+        assert not foreign, f"{module} imports {foreign}"
+
+
+def test_lab_uses_only_namespaces_of_the_kernel() -> None:
+    used = {name for module in modules() if room_of(module) == "lab" for name in imports_of(module)}
+    assert {name for name in used if room_of(name) == "kernel"} <= {KERNEL_NETNS}
+
+
+def test_command_line_loads_the_lab_only_for_the_demo() -> None:
+    users = {module for module in modules() if room_of(module) == "cli" and "lab" in map(room_of, imports_of(module))}
+    assert users <= {"atoll.cli.demo"}
