@@ -65,8 +65,9 @@ class SocketHolder:
     def sockets(self, owner: str) -> list[tuple[PortBinding, socket.socket]]:
         """The sockets that hold an owner's bindings, by binding, IPv4 before IPv6, by port.
 
-        They stay this holder's: who passes one on (SCM_RIGHTS) lets the receiver listen on TCP, and set
-        SO_RCVBUF on UDP, which holds nearly nothing until then. Bindings without sockets have none.
+        They stay this holder's; one may be passed on (SCM_RIGHTS). The receiver of a TCP socket sets
+        SO_REUSEADDR to listen in spite of remains of earlier connections, that of a UDP socket sets
+        SO_RCVBUF: until then it holds nearly nothing. Bindings without sockets have none.
         """
         return [(binding, each) for binding, held in self._held.get(owner, {}).items() for each in held]
 
