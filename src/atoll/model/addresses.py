@@ -6,11 +6,13 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from atoll.errors import InvalidRequest
+from atoll.model.names import shown
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
 
+_PREFIX_LENGTH = re.compile(r"[0-9]{1,3}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
 
@@ -46,29 +48,34 @@ def parse_address(what: str, text: str) -> IPAddress:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise InvalidRequest(f"invalid {what} {text!r}: not an IPv4 or IPv6 address") from None
+        raise InvalidRequest(f"invalid {what} {shown(text)}: not an IPv4 or IPv6 address") from None
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
-        raise InvalidRequest(f"invalid {what} {text!r}: a zone or an IPv4-mapped address can't be used here")
+        raise InvalidRequest(f"invalid {what} {shown(text)}: a zone or an IPv4-mapped address can't be used here")
     return address
 
 
 def parse_network(what: str, text: str) -> IPNetwork:
     """Parse `address/length`; host bits are cleared, as Docker does. Raises InvalidRequest."""
-    if "/" not in text:
-        raise InvalidRequest(f"invalid {what} {text!r}: no prefix length", hint=f"write it as {text}/24")
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise InvalidRequest(f"invalid {what} {text!r}: not an IPv4 or IPv6 prefix") from None
+    address_text, slash, length = text.partition("/")
+    address = parse_address(what, address_text)
+    if not slash:
+        usual = 24 if family_of(address) is Family.V4 else 64
+        raise InvalidRequest(f"invalid {what} {shown(text)}: no prefix length", hint=f"write it as {address}/{usual}")
+    # `ipaddress` would take a netmask too.
+    if not _PREFIX_LENGTH.match(length) or int(length) > family_of(address).bits:
+        raise InvalidRequest(
+            f"invalid {what} {shown(text)}: {shown(length)} is not a prefix length of 0 to {family_of(address).bits}"
+        )
+    return ipaddress.ip_network((address, int(length)), strict=False)
 
 
 def parse_mac(text: str) -> str:
     """Parse a unicast MAC address to `aa:bb:cc:dd:ee:ff` in lower case. Raises InvalidRequest."""
     mac = text.strip().lower().replace("-", ":")
     if not _MAC.match(mac):
-        raise InvalidRequest(f"invalid MAC address {text!r}: write it as 02:42:ac:11:00:02")
+        raise InvalidRequest(f"invalid MAC address {shown(text)}: write it as 02:42:ac:11:00:02")
     if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
-        raise InvalidRequest(f"invalid MAC address {text!r}: a group or zero address can't be an interface's own")
+        raise InvalidRequest(f"invalid MAC address {shown(text)}: a group or zero address can't be an interface's own")
     return mac
 
 

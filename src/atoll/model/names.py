@@ -13,6 +13,8 @@ NAME_LENGTH_MAX = 128
 IFNAME_LENGTH_MAX = 15
 """IFNAMSIZ - 1, linux/if.h."""
 
+SHOWN_LENGTH_MAX = 80
+
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 _IFNAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*\Z")
 _ID = re.compile(r"[0-9a-f]{64}\Z")
@@ -27,7 +29,7 @@ def parse_name(kind: str, text: str) -> str:
         raise InvalidRequest(f"{kind} name is empty", hint=f"give the {kind} a name of letters, digits, _ . -")
     if len(text) > NAME_LENGTH_MAX:
         raise InvalidRequest(
-            f"{kind} name {text[:20]!r}... has {len(text)} characters, at most {NAME_LENGTH_MAX} are allowed"
+            f"{kind} name {shown(text)} has {len(text)} characters, at most {NAME_LENGTH_MAX} are allowed"
         )
     if not _NAME.match(text):
         raise InvalidRequest(
@@ -46,11 +48,16 @@ def parse_ifname(text: str) -> str:
     """
     if len(text) > IFNAME_LENGTH_MAX:
         raise InvalidRequest(
-            f"invalid interface name {text!r}: {len(text)} characters, at most {IFNAME_LENGTH_MAX} are allowed"
+            f"invalid interface name {shown(text)}: {len(text)} characters, at most {IFNAME_LENGTH_MAX} are allowed"
         )
     if not _IFNAME.match(text) or text in {".", "..", "all", "default", "lo"}:
         raise InvalidRequest(f"invalid interface name {text!r}: only [a-zA-Z0-9_.-] are allowed, and not 'lo' or 'all'")
     return text
+
+
+def shown(text: str) -> str:
+    """A caller's text in quotes as an error message shows it: what is longer than a line is cut."""
+    return repr(text) if len(text) <= SHOWN_LENGTH_MAX else f"{text[:SHOWN_LENGTH_MAX]!r}..."
 
 
 def short_id(object_id: str) -> str:

@@ -3,13 +3,14 @@
 Source: Docker's bridge driver options (Engine API, `docker network create -o`).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from atoll.errors import InvalidRequest
 from atoll.model.addresses import Family, IPAddress, family_of, parse_address
-from atoll.model.names import parse_ifname
+from atoll.model.names import parse_ifname, shown
 
 BRIDGE_NAME = "com.docker.network.bridge.name"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
@@ -30,6 +31,7 @@ MTU_MIN_V6_BYTES = 1280
 """Smallest MTU on which the kernel keeps IPv6, RFC 8200 section 5."""
 MTU_MAX_BYTES = 65535
 
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
 
@@ -63,7 +65,7 @@ def parse_bool(key: str, text: str) -> bool:
         return True
     if lowered in _FALSE:
         return False
-    raise InvalidRequest(f"invalid value {text!r} of option {key}: use true or false")
+    raise InvalidRequest(f"invalid value {shown(text)} of option {key}: use true or false")
 
 
 def parse_bridge_options(options: Mapping[str, str], *, ifname: str, ipv6: bool = False) -> BridgeOptions:
@@ -75,7 +77,7 @@ def parse_bridge_options(options: Mapping[str, str], *, ifname: str, ipv6: bool 
     for key in (GATEWAY_MODE_V4, GATEWAY_MODE_V6):
         if options.get(key, "nat") != GatewayMode.NAT:
             raise InvalidRequest(
-                f"cannot use {options[key]!r} for {key}: this version has gateway mode 'nat' only",
+                f"cannot use {shown(options[key])} for {key}: this version has gateway mode 'nat' only",
                 hint=f"leave out -o {key}",
             )
     if parse_bool(INHIBIT_IPV4, options.get(INHIBIT_IPV4, "false")):
@@ -84,10 +86,10 @@ def parse_bridge_options(options: Mapping[str, str], *, ifname: str, ipv6: bool 
     if HOST_BINDING in options:
         host_binding = parse_address(HOST_BINDING, options[HOST_BINDING])
         if family_of(host_binding) is not Family.V4:
-            raise InvalidRequest(f"invalid {HOST_BINDING} {options[HOST_BINDING]!r}: not an IPv4 address")
+            raise InvalidRequest(f"invalid {HOST_BINDING} {shown(options[HOST_BINDING])}: not an IPv4 address")
         if host_binding.is_unspecified:
             host_binding = None
-    prefix = options.get(IFACE_PREFIX, "eth")
+    prefix = options.get(IFACE_PREFIX) or "eth"
     parse_ifname(prefix + "0")
     return BridgeOptions(
         ifname=parse_ifname(options.get(BRIDGE_NAME) or ifname),
@@ -110,9 +112,9 @@ def unknown_options(options: Mapping[str, str]) -> tuple[str, ...]:
 
 def _parse_mtu(text: str, *, ipv6: bool) -> int:
     least = MTU_MIN_V6_BYTES if ipv6 else MTU_MIN_BYTES
-    if not text.isascii() or not text.isdigit():
-        raise InvalidRequest(f"invalid MTU {text!r}: not a number of bytes")
+    if not _NUMBER.match(text):
+        raise InvalidRequest(f"invalid MTU {shown(text)}: not a number of bytes")
     mtu = int(text)
     if mtu != 0 and not least <= mtu <= MTU_MAX_BYTES:
-        raise InvalidRequest(f"invalid MTU {text!r}: not between {least} and {MTU_MAX_BYTES} bytes")
+        raise InvalidRequest(f"invalid MTU {shown(text)}: not between {least} and {MTU_MAX_BYTES} bytes")
     return mtu

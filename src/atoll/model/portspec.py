@@ -14,10 +14,11 @@ from collections.abc import Iterable
 
 from atoll.errors import InvalidRequest
 from atoll.model.addresses import Family, IPAddress, family_of, parse_address
+from atoll.model.names import shown
 from atoll.model.ports import PORT_MAX, PortMapping, PortRange, Protocol, addresses_meet
 
 _PORT = re.compile(r"[0-9]{1,5}\Z")
-_SHOWN_MAX = 80
+_HINT_MAX = 160
 _FORMS = "write it as 8080:80, 127.0.0.1:8080:80/udp or [::1]:8080:80"
 
 
@@ -39,7 +40,7 @@ def parse_port_spec(text: str) -> PortMapping:
         number, _, early = host.partition("/")
         raise invalid(
             text,
-            f"the protocol {early!r} stands before the container port",
+            f"the protocol {shown(early)} stands before the container port",
             f"write {number}:{container}/{word or early}",
         )
     protocol = parse_protocol(text, word)
@@ -53,7 +54,7 @@ def parse_protocol(text: str, word: str) -> Protocol:
     for protocol in Protocol:
         if (word or "tcp").lower() == protocol.word:
             return protocol
-    raise invalid(text, f"{word!r} is not a protocol whose ports can be published", "use /tcp, /udp or /sctp")
+    raise invalid(text, f"{shown(word)} is not a protocol whose ports can be published", "use /tcp, /udp or /sctp")
 
 
 def parse_port_pair(text: str, *, host: str, container: str) -> tuple[PortRange, PortRange | None]:
@@ -108,12 +109,8 @@ def spec_text(mapping: PortMapping) -> str:
 def invalid(text: str, reason: str, hint: str = _FORMS) -> InvalidRequest:
     """The error for a port mapping; long texts are shown cut."""
     return InvalidRequest(
-        f"invalid port mapping {_cut(repr(text))}: {_cut(reason, 2 * _SHOWN_MAX)}", hint=_cut(hint, 2 * _SHOWN_MAX)
+        f"invalid port mapping {shown(text)}: {reason}", hint=hint if len(hint) < _HINT_MAX else _FORMS
     )
-
-
-def _cut(text: str, length_max: int = _SHOWN_MAX) -> str:
-    return text if len(text) <= length_max else f"{text[:length_max]}..."
 
 
 def _split(text: str) -> tuple[str | None, str, str]:
@@ -142,14 +139,14 @@ def _parse_host_address(text: str, address: str, ports: str) -> IPAddress:
             hint = f"write 127.0.0.1:{ports}"
         else:
             hint = f"give an address of this host, or leave it out: {ports.removeprefix(':')}"
-        raise invalid(text, f"{address!r} is not an IPv4 or IPv6 address", hint) from None
+        raise invalid(text, f"{shown(address)} is not an IPv4 or IPv6 address", hint) from None
 
 
 def _parse_range(text: str, what: str, ports: str) -> PortRange:
     words = ports.split("-")
     if len(words) > 2 or not all(_PORT.match(word) for word in words):
         hint = f"write {ports}::80 or {ports}:8080:80" if ports.count(".") == 3 else _FORMS
-        raise invalid(text, f"{what} {ports!r} is neither a number nor FIRST-LAST", hint)
+        raise invalid(text, f"{what} {shown(ports)} is neither a number nor FIRST-LAST", hint)
     numbers = [int(word) for word in words]
     for number in numbers:
         if not 0 < number <= PORT_MAX:

@@ -130,14 +130,14 @@ class World:
         return table.get(record_id)
 
     def network(self, reference: str) -> Network:
-        """The network of that name, id or unambiguous id prefix, tried in this order.
+        """The network of that id, name or unambiguous id prefix, tried in this order, as Docker does.
 
         Raises NotFound; Conflict when a prefix fits several.
         """
         return _look_up("network", reference, self.networks)
 
     def sandbox(self, reference: str) -> Sandbox:
-        """The sandbox of that name, id or unambiguous id prefix. Raises NotFound, Conflict."""
+        """The sandbox of that id, name or unambiguous id prefix. Raises NotFound, Conflict."""
         return _look_up("sandbox", reference, self.sandboxes)
 
     def endpoints_of(self, sandbox_id: str) -> tuple[Endpoint, ...]:
@@ -162,11 +162,12 @@ class World:
 
 
 def _look_up(kind: str, reference: str, table: Mapping[str, _Named]) -> _Named:
+    # The id first: a sandbox may be named as another's id reads, and must not be taken for it.
+    if reference in table:
+        return table[reference]
     for item in table.values():
         if item.name == reference:
             return item
-    if reference in table:
-        return table[reference]
     fits = [item for item in table.values() if reference and item.id.startswith(reference)]
     if len(fits) > 1:
         names = ", ".join(f"{short_id(item.id)} ({item.name})" for item in fits[:4])
