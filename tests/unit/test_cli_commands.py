@@ -278,11 +278,12 @@ def test_filters_of_one_key_are_collected(atoll: Atoll, daemon: Exchange) -> Non
 
 
 def test_network_inspect_names_both_ends_of_the_cables(atoll: Atoll, daemon: Exchange, capsys: Captured) -> None:
-    daemon.answers["GET /networks/front"] = (200, {"Name": "front", "Containers": {ID: {"Name": "web"}}})
+    daemon.answers["GET /networks/front"] = (200, {"Id": "f1", "Name": "front", "Containers": {ID: {"Name": "web"}}})
     daemon.answers["GET /atoll/sandboxes"] = (200, [SIDE, WEB])
     assert atoll("network inspect front") == 0
     (network,) = json.loads(capsys.readouterr().out)
     assert network["Containers"][ID] == {"Name": "web", "HostIfname": "av5e", "Ifname": "eth1"}
+    assert json.loads(daemon.requests[1][2]["filters"]) == {"network": ["f1"]}
 
 
 def test_inspect_shows_what_is_there_and_fails_for_the_rest(atoll: Atoll, daemon: Exchange, capsys: Captured) -> None:

@@ -181,9 +181,11 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _inspect(args: argparse.Namespace, client: Client) -> int:
     found: list[Any] = []
     status = each(args.names, lambda name: found.append(client.get(f"/networks/{quote(name)}")), verbose=args.verbose)
-    if any(network.get("Containers") for network in found):
-        sandboxes = {sandbox["Id"]: sandbox for sandbox in client.get("/atoll/sandboxes")}
-        for network in found:
+    peopled = [network for network in found if network.get("Containers")]
+    if peopled:
+        on_them = filters(f"network={network['Id']}" for network in peopled)
+        sandboxes = {sandbox["Id"]: sandbox for sandbox in client.get("/atoll/sandboxes", on_them)}
+        for network in peopled:
             _name_cables(network, sandboxes)
     print_objects(found, args.format)
     return status
@@ -191,7 +193,7 @@ def _inspect(args: argparse.Namespace, client: Client) -> int:
 
 def _name_cables(network: dict[str, Any], sandboxes: dict[str, Any]) -> None:
     """Add to each of the network's Containers what Docker has no word for: the names at both ends of its veth."""
-    for sandbox_id, container in (network.get("Containers") or {}).items():
+    for sandbox_id, container in network["Containers"].items():
         at = sandboxes.get(sandbox_id, {}).get("Networks", {}).get(network["Name"], {})
         container["HostIfname"] = at.get("HostIfname", "")
         container["Ifname"] = at.get("Ifname", "")

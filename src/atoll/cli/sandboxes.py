@@ -61,7 +61,7 @@ def _add_showing(group: Command) -> None:
     )
     formatted(ls)
     ls.add_argument(
-        "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help="name=, id=, label=, network="
+        "-f", "--filter", action="append", default=[], metavar="KEY=VALUE", help="name=, id=, kind=, label=, network="
     )
     ls.add_argument("-q", "--quiet", action="store_true", help="ids only")
     ls.add_argument("--no-trunc", action="store_true", help="whole ids")
