@@ -1,0 +1,248 @@
+"""Carrying out steps in order, each run of like steps the cheapest way.
+
+    elements            one nft transaction
+    namespaces          made and deleted one by one, by a throw-away thread each
+    what is on links    one datagram a run; in a sandbox, by one thread that is inside
+    the rest            one by one
+
+Law: after a failure the steps before are done, and it and those after it are not.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum, auto
+from itertools import groupby
+from typing import Protocol, TypeVar
+
+from atoll.errors import AtollError, InvalidRequest, KernelError, NotFound
+from atoll.kernel import links, netns, sysctl
+from atoll.kernel.announce import announce
+from atoll.kernel.changes import Indexes, Place, carry_out
+from atoll.kernel.describe import step_words
+from atoll.kernel.kernel import Locate, StepFailed
+from atoll.kernel.rtnetlink import RouteSocket, refused
+from atoll.model.items import HOST, Bridge, Element, Item, Netns, State, Sysctl, Veth
+from atoll.model.ops import Announce, FlushConntrack, Op, Step, Verb
+
+_Step = TypeVar("_Step", bound=Step)
+
+_End = tuple[str, str]
+"""The inner end of a cable: sandbox, interface name."""
+
+
+class ElementChanges(Protocol):
+    """Changes elements of the nftables table."""
+
+    def apply(self, ops: Sequence[Op]) -> None:
+        """Make all changes in one transaction, or none. Raises KernelError."""
+        ...
+
+
+class _Lane(Enum):
+    ELEMENTS = auto()
+    NAMESPACES = auto()
+    LINKS = auto()
+    EFFECTS = auto()
+
+
+class Executor:
+    """Changes the namespace of `host`, and through it those of sandboxes. Used by one thread."""
+
+    def __init__(
+        self,
+        host: RouteSocket,
+        observe: Callable[[Iterable[Item], Locate], State],
+        elements: ElementChanges,
+        flush: Callable[[FlushConntrack], int],
+    ) -> None:
+        self._host = host
+        self._observe = observe
+        self._elements = elements
+        self._flush = flush
+        self._indexes = Indexes()
+        self._ipv6 = os.path.exists("/proc/sys/net/ipv6")  # noqa: PTH110
+        self._detached: list[_End] | None = None
+        """Inner ends of cables that wait to be deleted; None until what an earlier process left is gone."""
+
+    def execute(self, steps: Sequence[Step], locate: Locate) -> None:
+        """As Kernel.execute."""
+        for indexes, run in _runs(_unfolded(steps)):
+            try:
+                self._run(run, locate)
+            except StepFailed as stop:
+                raise StepFailed(indexes[stop.index], stop.error) from stop.error
+
+    def reap(self) -> int:
+        """As Kernel.reap."""
+        if self._detached is None:
+            everything = (links.decode_link(payload) for payload in self._host.dump(links.all_links()))
+            count = sum(link.group == links.GONE_GROUP for link in everything)
+        else:
+            count = len(self._detached)
+        if count:
+            refusal = self._host.change([links.delete_gone()]).get(0)
+            if refusal is not None and refusal.errno != errno.ENODEV:
+                raise refused("cannot delete detached interfaces", refusal)
+        self._detached = []
+        return count
+
+    def _run(self, run: Sequence[Step], locate: Locate) -> None:
+        lane, place = _lane(run[0])
+        match lane:
+            case _Lane.ELEMENTS:
+                self._change_elements(_ops(run))
+            case _Lane.NAMESPACES:
+                _one_by_one(_ops(run), _change_namespace)
+            case _Lane.LINKS if place == HOST:
+                self._change_host(_ops(run), locate)
+            case _Lane.LINKS:
+                self._change_sandbox(place, _ops(run), locate)
+            case _Lane.EFFECTS:
+                _one_by_one(run, lambda step: self._effect(step, locate))
+
+    def _change_elements(self, ops: Sequence[Op]) -> None:
+        try:
+            self._elements.apply(ops)
+        except AtollError as error:
+            if len(ops) == 1:
+                raise StepFailed(0, error) from error
+            # A refused transaction has done nothing: the steps before the wrong one have to be.
+            _one_by_one(ops, lambda op: self._elements.apply((op,)))
+
+    def _change_host(self, ops: Sequence[Op], locate: Locate) -> None:
+        """Links of the host, and what is on them.
+
+        A cable that waits to be deleted still has its inner end's name: it is deleted before that is taken again.
+        """
+        start = 0
+        for index, op in enumerate(ops):
+            if not isinstance(op.item, Veth):
+                continue
+            end = (op.item.netns, op.item.peer_ifname)
+            if op.verb is Verb.REMOVE and self._detached is not None:
+                self._detached.append(end)
+            if op.verb is Verb.ADD and (self._detached is None or end in self._detached):
+                self._change_links(self._host, ops[start:index], locate, start)
+                self.reap()
+                start = index
+        self._change_links(self._host, ops[start:], locate, start)
+
+    def _change_sandbox(self, place: str, ops: Sequence[Op], locate: Locate) -> None:
+        def inside() -> None:
+            with RouteSocket() as socket:
+                self._change_links(socket, ops, locate)
+
+        try:
+            netns.visit(locate(place), inside)
+        except (InvalidRequest, NotFound) as error:
+            for index, op in enumerate(ops):
+                if op.verb is not Verb.REMOVE:
+                    gone = KernelError(f"cannot {step_words(op)}: {error.message}", errno=errno.ENOENT, subject=place)
+                    raise StepFailed(index, gone) from error
+
+    def _change_links(self, socket: RouteSocket, ops: Sequence[Op], locate: Locate, start: int = 0) -> None:
+        """Ops of the namespace of `socket`, which the calling thread is in. `start` is added to a failure's index."""
+        place = Place(
+            socket, lambda item: self._observe((item,), locate).get(item.key), locate, self._indexes, self._ipv6
+        )
+        for is_sysctl, group in groupby(ops, lambda op: isinstance(op.item, Sysctl)):
+            run = list(group)
+            try:
+                if is_sysctl:
+                    _one_by_one(run, _set_sysctl)
+                else:
+                    carry_out(place, run)
+            except StepFailed as stop:
+                raise StepFailed(start + stop.index, stop.error) from stop.error
+            start += len(run)
+
+    def _effect(self, step: Step, locate: Locate) -> None:
+        match step:
+            case FlushConntrack():
+                self._flush(step)
+            case Announce():
+                try:
+                    with netns.opened_as(locate(step.netns)) as descriptor:
+                        announce(descriptor, step.ifname, step.address, step.mac)
+                except (InvalidRequest, NotFound) as error:
+                    reason = f"cannot {step_words(step)}: {error.message}"
+                    raise KernelError(reason, errno=errno.ENOENT, subject=step.netns) from error
+            case Op():
+                raise AssertionError(step)
+
+
+def _unfolded(steps: Iterable[Step]) -> Iterator[tuple[int, Step]]:
+    """Steps with their index; a cable that has to be made anew is removed and added."""
+    for index, step in enumerate(steps):
+        if isinstance(step, Op) and step.verb is Verb.CHANGE and _moves(step.item, step.before):
+            assert step.before is not None
+            yield index, Op(Verb.REMOVE, step.before, reason=step.reason)
+            yield index, Op(Verb.ADD, step.item, reason=step.reason)
+        else:
+            yield index, step
+
+
+def _moves(item: Item, before: Item | None) -> bool:
+    if not isinstance(item, Veth) or not isinstance(before, Veth) or item.alias != before.alias:
+        return False
+    return (item.netns, item.peer_ifname) != (before.netns, before.peer_ifname)
+
+
+def _runs(steps: Iterable[tuple[int, Step]]) -> Iterator[tuple[list[int], list[Step]]]:
+    for _, group in groupby(steps, lambda numbered: _lane(numbered[1])):
+        indexes, run = zip(*group, strict=True)
+        yield list(indexes), list(run)
+
+
+def _lane(step: Step) -> tuple[_Lane, str]:
+    """Steps of one lane next to each other are carried out together. The text is the namespace of links."""
+    if not isinstance(step, Op):
+        return _Lane.EFFECTS, HOST
+    match step.item:
+        case Element():
+            return _Lane.ELEMENTS, HOST
+        case Netns():
+            return _Lane.NAMESPACES, HOST
+        case Bridge() | Veth():
+            return _Lane.LINKS, HOST
+        case _ as item:
+            return _Lane.LINKS, item.netns
+
+
+def _ops(steps: Iterable[Step]) -> list[Op]:
+    return [step for step in steps if isinstance(step, Op)]
+
+
+def _one_by_one(steps: Sequence[_Step], act: Callable[[_Step], None]) -> None:
+    for index, step in enumerate(steps):
+        try:
+            act(step)
+        except AtollError as error:
+            raise StepFailed(index, error) from error
+
+
+def _change_namespace(op: Op) -> None:
+    assert isinstance(op.item, Netns), op
+    if op.verb is Verb.REMOVE:
+        netns.delete(op.item.path)
+        return
+    if op.verb is Verb.CHANGE and isinstance(op.before, Netns):
+        netns.delete(op.before.path)
+    netns.make(op.item.path)
+
+
+def _set_sysctl(op: Op) -> None:
+    assert isinstance(op.item, Sysctl), op
+    if op.verb is Verb.REMOVE:
+        return
+    try:
+        sysctl.write(op.item.path, op.item.value)
+    except OSError as error:
+        code = error.errno or 0
+        raise KernelError(
+            f"cannot {step_words(op)}: {os.strerror(code).lower()}",
+            errno=code,
+            hint=f"cat {sysctl.ROOT}{op.item.path}",
+            detail=errno.errorcode.get(code, str(code)),
+        ) from error

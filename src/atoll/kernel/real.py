@@ -1,0 +1,96 @@
+"""The kernel that runs: namespaces, rtnetlink, sysctls, and the nftables table, behind one interface.
+
+Law: joins its parts and decides nothing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from atoll.kernel.execute import ElementChanges, Executor
+from atoll.kernel.kernel import ElementCount, Locate
+from atoll.kernel.observe import Observer
+from atoll.kernel.rtnetlink import RouteSocket
+from atoll.model.items import Element, Item, State
+from atoll.model.ops import FlushConntrack, Step
+
+
+class Table(ElementChanges, Protocol):
+    """The nftables table `inet atoll` of the host's namespace: see `kernel/nft/`."""
+
+    @property
+    def owned(self) -> bool:
+        """True when no other process can change it."""
+        ...
+
+    def ensure(self) -> bool:
+        """Make it present and right; True when something had to be built."""
+        ...
+
+    def delete(self) -> None:
+        """Remove it."""
+        ...
+
+    def observe(self, elements: Iterable[Element]) -> State:
+        """Those of the keys of `elements` that are present."""
+        ...
+
+    def survey(self) -> State:
+        """Every element."""
+        ...
+
+    def counters(self) -> tuple[ElementCount, ...]:
+        """Counts of every rule that has them."""
+        ...
+
+
+class RealKernel:
+    """Kernel over the network namespace that the calling thread is in: the host. Used by one thread.
+
+    `table` is the host's too; `flush` forgets tracked connections and returns how many. Making it
+    changes nothing.
+    """
+
+    def __init__(self, table: Table, flush: Callable[[FlushConntrack], int]) -> None:
+        self._table = table
+        self._host = RouteSocket()
+        self._observer = Observer(self._host)
+        self._executor = Executor(self._host, self._observer.observe, table, flush)
+
+    def close(self) -> None:
+        """Let go of the host's namespace. The table is its maker's to close."""
+        self._host.close()
+
+    def prepare(self) -> bool:
+        """See Kernel."""
+        return self._table.ensure()
+
+    def reap(self) -> int:
+        """See Kernel."""
+        return self._executor.reap()
+
+    def purge(self) -> None:
+        """See Kernel."""
+        self._table.delete()
+
+    def owned(self) -> bool:
+        """See Kernel."""
+        return self._table.owned
+
+    def counters(self) -> tuple[ElementCount, ...]:
+        """See Kernel."""
+        return self._table.counters()
+
+    def observe(self, items: Iterable[Item], locate: Locate) -> State:
+        """See Kernel."""
+        asked = list(items)
+        elements = [item for item in asked if isinstance(item, Element)]
+        there = self._table.observe(elements) if elements else {}
+        return self._observer.observe(asked, locate) | there
+
+    def survey(self, sandboxes: Iterable[str], locate: Locate) -> State:
+        """See Kernel. Namespaces are not listed: nothing about them says that they are ours."""
+        return self._observer.survey(sandboxes, locate) | self._table.survey()
+
+    def execute(self, steps: Sequence[Step], locate: Locate) -> None:
+        """See Kernel."""
+        self._executor.execute(steps, locate)
