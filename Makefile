@@ -12,7 +12,7 @@ export PREFIX BINDIR STATEDIR DESTDIR PURGE
 export ATOLL_PEERS ?= $(CURDIR)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench golden lock install uninstall clean
+.PHONY: help setup demo test check bench golden docs lock install uninstall clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -38,6 +38,9 @@ bench: $(VENV)/dev.stamp ## Measure attach and publish against the bare kernel c
 golden: $(VENV)/dev.stamp ## Write the expected outputs of tests/golden anew, to be read in `git diff`
 	$(RUN) tests/golden --update-golden
 
+docs: $(VENV)/run.stamp ## Write the documents that are generated: docs/cli.md
+	$(VENV)/bin/python -m atoll.cli.reference >docs/cli.md
+
 lock: ## Choose versions of the dependencies anew: requirements/*.txt
 	scripts/lock
 
@@ -49,7 +52,7 @@ uninstall: ## Remove what install made; PURGE=1 removes all networks and STATEDI
 
 clean: ## Remove what was built and downloaded
 	rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/run.stamp: requirements/lock.txt requirements/build.txt pyproject.toml scripts/venv
 	scripts/packages demo

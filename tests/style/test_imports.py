@@ -18,12 +18,15 @@ ALLOWED = {
     "kernel": {"model", "errors"},
     "relay": {"model", "errors"},
     "engine": {"plan", "ipam", "store", "kernel", "model", "errors"},
-    "api": {"engine", "model", "errors"},
+    "api": {"engine", "plan", "model", "errors"},
     "cli": {"errors", "lab"},
     "lab": {"kernel", "errors"},
     "daemon": {"api", "engine", "plan", "ipam", "store", "kernel", "relay", "model", "errors"},
 }
 """Room: the rooms that it may import. Everybody may import its own, and the version in `atoll`."""
+
+EXCEPTIONS = {"atoll.cli.daemon": {"atoll.daemon.main"}}
+"""`atoll daemon` becomes the daemon: the import stands in that command alone."""
 
 STDLIB_ONLY = {"errors", "model", "plan", "ipam", "relay", "cli", "lab"}
 """Rooms that use nothing installed: pure ones, and those whose start-up time is their cost."""
@@ -36,7 +39,8 @@ KERNEL_NETNS = "atoll.kernel.netns"
 def test_imports_go_one_way(module: str) -> None:
     room = room_of(module)
     assert room in ALLOWED, f"{module}: a new room; draw it in docs/architecture.md and name here what it may import"
-    wrong = {name for name in imports_of(module) if name != "atoll" and room_of(name) not in ALLOWED[room] | {room}}
+    imported = imports_of(module) - EXCEPTIONS.get(module, set()) - {"atoll"}
+    wrong = {name for name in imported if room_of(name) not in ALLOWED[room] | {room}}
     assert not wrong, f"{module} imports {', '.join(sorted(wrong))}"
 
 
