@@ -10,7 +10,7 @@ from pathlib import Path
 
 from atoll.cli.changes import change, confirm
 from atoll.cli.command import Command
-from atoll.cli.http import Client
+from atoll.cli.http import Client, quote
 from atoll.cli.parser import RUN_DIRECTORY, changing, common, confirmed
 from atoll.errors import AtollError, Conflict, Unavailable
 
@@ -98,7 +98,7 @@ def _up(args: argparse.Namespace, client: Client) -> int:
         return 0
     if status is None:
         _start(args, client)
-    elif args.state_directory and Path(args.state_directory).resolve() != Path(status["StateDir"]):
+    elif args.state_directory and Path(args.state_directory).resolve() != Path(status["StateDir"]).resolve():
         raise Conflict(
             f"a daemon with the state directory {status['StateDir']} answers at {client.socket_path} already",
             hint="atoll down",
@@ -127,19 +127,33 @@ def _down(args: argparse.Namespace, client: Client) -> int:
 def _purge(args: argparse.Namespace, client: Client) -> int:
     status = _status(client)
     question = "This removes every network and sandbox that atoll made, with all that is remembered of them. Go on?"
-    if args.dry_run and status is None:
-        raise Unavailable("the daemon is not running, so it is not known what would be removed", hint="atoll up")
-    if not args.force and not args.dry_run and not confirm(question, "atoll purge"):
+    if args.dry_run:
+        return _purge_steps(args, client, status)
+    if not args.force and not confirm(question, "atoll purge"):
         return 1
     if status is None:
         _start(args, client)
         status = client.get("/atoll/status")
     pidfd = _pidfd(status["Pid"])
-    removed = change(client, args, "POST", "/atoll/purge")
-    if removed is not None:
-        print(f"removed {removed['Networks']} networks and {removed['Sandboxes']} sandboxes")
-        if pidfd is not None:
-            _await_exit(pidfd, status["Pid"])
+    removed = client.request("POST", "/atoll/purge")
+    print(f"removed {removed['Networks']} networks and {removed['Sandboxes']} sandboxes")
+    if pidfd is not None:
+        _await_exit(pidfd, status["Pid"])
+    return 0
+
+
+def _purge_steps(args: argparse.Namespace, client: Client, status: dict[str, Any] | None) -> int:
+    """Print what a purge would do. Raises Unavailable when there is no daemon to ask: starting one makes things."""
+    if status is None:
+        raise Unavailable("the daemon is not running, so it is not known what would be removed", hint="atoll up")
+    for sandbox in client.get("/atoll/sandboxes"):
+        if not sandbox["Owner"]:
+            change(client, args, "DELETE", f"/atoll/sandboxes/{quote(sandbox['Id'])}", query={"force": "1"})
+    rules = client.get("/atoll/rules")
+    for network in rules["Networks"]:
+        print(f"# network {network['Name']}\nip link delete {network['Bridge']}")
+    print(f"# the rules\nnft delete table {rules['Table']}")
+    print(f"# the daemon, with all that it remembers\nkill -TERM {status['Pid']}")
     return 0
 
 

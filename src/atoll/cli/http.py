@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT_S = 120
 LINE_MAX_BYTES = 65536
+_ACCEPT = "application/vnd.atoll+json, application/json"
+"""Asks for hint and detail in errors of Docker's routes too, whose other clients expect a message alone."""
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 """Source: RFC 3986, section 2.3."""
 
@@ -92,7 +94,8 @@ class Client:
         """Send the request and read the head of the answer. Raises ServerError for an error status."""
         target = path + ("?" + "&".join(f"{quote(k)}={quote(v)}" for k, v in query.items()) if query else "")
         content = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {target} HTTP/1.1\r\nHost: atoll\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: atoll\r\nAccept: {_ACCEPT}\r\nConnection: close\r\n"
+        head += f"Content-Length: {len(content)}\r\n"
         if content:
             head += "Content-Type: application/json\r\n"
         connection.sendall(head.encode() + b"\r\n" + content)

@@ -100,7 +100,9 @@ def _add_life(group: Command) -> None:
         examples=("atoll sandbox rm web", "atoll sandbox rm -f web db"),
     )
     changing(rm)
-    rm.add_argument("-f", "--force", action="store_true", help="no error when a sandbox is not there")
+    rm.add_argument(
+        "-f", "--force", action="store_true", help="with those that are joined to it; no error when it is not there"
+    )
     rm.add_argument("names", nargs="+", metavar="SANDBOX", help="name, id, or the first digits of an id")
 
 
@@ -156,8 +158,9 @@ def _create(args: argparse.Namespace, client: Client) -> int:
 
 def _rm(args: argparse.Namespace, client: Client) -> int:
     def remove(name: str) -> None:
+        query = {"force": "1"} if args.force else None
         try:
-            answer = change(client, args, "DELETE", f"/atoll/sandboxes/{quote(name)}")
+            answer = change(client, args, "DELETE", f"/atoll/sandboxes/{quote(name)}", query=query)
         except ServerError as error:
             if args.force and error.status == 404:
                 return
