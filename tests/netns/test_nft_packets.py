@@ -6,133 +6,19 @@ lan ---- host ==== at-red ---- red      10.81.0.0/24, fd81::/64
 """
 
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 import pytest
 
-from atoll.kernel.nft.firewall import Firewall
-from atoll.model.addresses import Family, IPAddress
-from atoll.model.firewall import NFPROTO, address_part
+from atoll.model.addresses import Family
+from atoll.model.firewall import NFPROTO
 from atoll.model.items import Element, Span
-from tests.netns.namespaces import eventually, inside, namespace, run, running
-from tests.netns.nft_support import adds, firewall_of, removes
-
-TCP, UDP = 6, 17
-NETWORKS = {"red": "81", "blue": "82"}
-NODAD = {Family.V4: "", Family.V6: "nodad"}
-
-SERVER = """
-import select, socket, sys
-sockets = []
-for family in (socket.AF_INET, socket.AF_INET6):
-    for port in map(int, sys.argv[1:]):
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            made = socket.socket(family, kind)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.bind(("", port))
-            if kind == socket.SOCK_STREAM:
-                made.listen(50)
-            sockets.append(made)
-print("ready", flush=True)
-while True:
-    for one in select.select(sockets, [], [])[0]:
-        if one.type == socket.SOCK_STREAM:
-            connection, peer = one.accept()
-            connection.sendall(f"{peer[0]} {one.getsockname()[1]}".encode())
-            connection.close()
-        else:
-            _, peer = one.recvfrom(100)
-            one.sendto(f"{peer[0]} {one.getsockname()[1]}".encode(), peer)
-"""
-
-
-def at(network: str, last: int, family: Family) -> IPAddress:
-    """An address of one of the networks; `network` is the digits of its subnet."""
-    return ip_address(f"10.{network}.0.{last}" if family is Family.V4 else f"fd{network}::{last}")
-
-
-def subnet(network: str, family: Family) -> Span:
-    part = address_part(ip_network(f"10.{network}.0.0/24" if family is Family.V4 else f"fd{network}::/64"))
-    assert isinstance(part, Span)
-    return part
-
-
-def everywhere(family: Family) -> Span:
-    part = address_part(ip_network("0.0.0.0/0" if family is Family.V4 else "::/0"))
-    assert isinstance(part, Span)
-    return part
-
-
-def elements_of(name: str, network: str) -> list[Element]:
-    """What a bridge network with masquerade and icc has in the table."""
-    bridge = f"at-{name}"
-    elements = [Element("nets", (bridge,)), Element("pairs", (bridge, bridge))]
-    for family in Family:
-        elements += [
-            Element(f"lan{int(family)}", (bridge, subnet(network, family))),
-            Element("masq", (NFPROTO[family], bridge)),
-            Element(f"gateway{int(family)}", (at(network, 1, family),)),
-        ]
-    return elements
-
-
-class Scene:
-    """Four namespaces; the firewall is the host's."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.names = {word: stack.enter_context(namespace(f"nft-{word}")) for word in ("host", "lan", *NETWORKS)}
-        host = self.names["host"]
-        run(host, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
-        self._join("lan", "80", host_end="at-lan", bridged=False)
-        for word, network in NETWORKS.items():
-            run(host, f"ip link add at-{word} type bridge")
-            self._join(word, network, host_end=f"av-{word}", bridged=True)
-            run(host, f"sysctl -qw net.ipv4.conf.at-{word}.route_localnet=1")
-            # Frames inside a bridge stay there, as on most hosts.
-            run(host, "sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0")
-        self.firewall: Firewall = stack.enter_context(firewall_of(host))
-        for word in ("host", "lan", *NETWORKS):
-            ports = ["80"] if word == "host" else ["80", "81", "82"]
-            server = stack.enter_context(running(self.names[word], [sys.executable, "-c", SERVER, *ports]))
-            assert server.stdout is not None
-            assert server.stdout.readline() == "ready\n"
-
-    def _join(self, word: str, network: str, *, host_end: str, bridged: bool) -> None:
-        host, there = self.names["host"], self.names[word]
-        run(host, f"ip link add {host_end} type veth peer name eth0 netns {there}")
-        gateway_ifname = f"at-{word}"
-        if bridged:
-            run(host, f"ip link set {host_end} master {gateway_ifname}")
-        for ifname in {host_end, gateway_ifname}:
-            run(host, f"ip link set {ifname} up")
-        run(there, "ip link set eth0 up")
-        for family, length in ((Family.V4, 24), (Family.V6, 64)):
-            run(host, f"ip addr add {at(network, 1, family)}/{length} dev {gateway_ifname} {NODAD[family]}")
-            run(there, f"ip addr add {at(network, 2, family)}/{length} dev eth0 {NODAD[family]}")
-            run(there, f"ip -{int(family)} route add default via {at(network, 1, family)}")
-
-    def ask(self, origin: str, target: IPAddress, port: int, *, protocol: int = TCP, wait_s: float = 0.25) -> str:
-        """What a server answers to `origin`: the peer it saw and its own port; "" when nothing comes back."""
-        kind = socket.SOCK_STREAM if protocol == TCP else socket.SOCK_DGRAM
-
-        def talk() -> str:
-            with socket.socket(socket.AF_INET if target.version == 4 else socket.AF_INET6, kind) as client:
-                client.settimeout(wait_s)
-                try:
-                    client.connect((str(target), port))
-                    if kind == socket.SOCK_DGRAM:
-                        client.send(b"?")
-                    return client.recv(200).decode()
-                except OSError:
-                    return ""
-
-        return inside(self.names[origin], talk)
+from tests.netns.namespaces import eventually, inside, run, running
+from tests.netns.nft_scene import NETWORKS, NODAD, TCP, UDP, Scene, at, elements_of, everywhere, subnet
+from tests.netns.nft_support import adds, removes
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +59,7 @@ def test_a_published_port_reaches_its_endpoint_and_closes_with_its_element(
     scene.firewall.apply(adds(element))
     assert scene.ask("lan", host, port, protocol=protocol, wait_s=2) == f"{at('80', 2, family)} {inner}"
     assert scene.ask("lan", host, port + 1, protocol=protocol) == ""
-    published = next(count for count in scene.firewall.counters() if count.rule == "ct status dnat counter accept")
-    assert published.packets == 1
+    assert scene.count("ct status dnat counter accept") == 1
     scene.firewall.apply(removes(element))
     assert scene.ask("lan", host, port, protocol=protocol) == ""
 
@@ -266,8 +151,88 @@ def test_a_published_port_answers_containers_and_the_host_itself(scene: Scene, f
     scene.firewall.apply(adds(Element(f"any{int(family)}", (TCP, 8080), (red, 80))))
     assert scene.ask("blue", host, 8080, wait_s=2) == f"{blue} 80"
     assert scene.ask("host", host, 8080, wait_s=2) == f"{host} 80"
-    if family is Family.V4:
-        assert scene.ask("host", ip_address("127.0.0.1"), 8080, wait_s=2) == f"{at('81', 1, family)} 80"
+    loopback = ip_address("127.0.0.1" if family is Family.V4 else "::1")
+    assert scene.ask("host", loopback, 8080, wait_s=2) == f"{at('81', 1, family)} 80"
+    # Its own endpoint meets it through the gateway: an answer to itself would never come back to be translated.
+    assert scene.ask("red", host, 8080, wait_s=2) == f"{at('81', 1, family)} 80"
+
+
+def test_the_relay_takes_loopback_clients_over(scene: Scene) -> None:
+    published = Element("any6", (TCP, 8080), (at("81", 2, Family.V6), 80))
+    scene.firewall.apply(adds(published, Element("by_relay", (NFPROTO[Family.V6],))))
+    assert scene.ask("host", ip_address("::1"), 8080) == ""
+    assert scene.ask("lan", at("80", 1, Family.V6), 8080, wait_s=2) == f"{at('80', 2, Family.V6)} 80"
+
+
+@FAMILIES
+def test_a_published_port_takes_only_what_is_for_the_host(scene: Scene, family: Family) -> None:
+    scene.firewall.apply(adds(Element(f"any{int(family)}", (TCP, 82), (at("82", 2, family), 80))))
+    assert scene.ask("lan", at("81", 2, family), 82) == ""
+    assert scene.ask("host", at("80", 2, family), 82, wait_s=2) == f"{at('80', 1, family)} 82"
+
+
+@pytest.mark.parametrize("origin", ["lan", "red"])
+def test_loopback_addresses_are_closed_to_the_wire_even_with_route_localnet(scene: Scene, origin: str) -> None:
+    loopback, there = ip_address("127.0.0.1"), scene.names[origin]
+    gateway = at("80" if origin == "lan" else "81", 1, Family.V4)
+    run(there, "sysctl -qw net.ipv4.conf.all.route_localnet=1")
+    run(there, "ip addr flush dev lo")
+    run(there, f"ip route replace {loopback} via {gateway} src {gateway + 1}")
+    run(scene.names["host"], "sysctl -qw net.ipv4.conf.at-lan.route_localnet=1")
+    scene.firewall.apply(adds(Element("addr4", (loopback, TCP, 8080), (at("82", 2, Family.V4), 80))))
+    assert scene.ask(origin, loopback, 8080, source=gateway + 1) == ""
+    if origin == "red":  # on the LAN's interface it is not we who switched route_localnet on
+        assert scene.ask(origin, loopback, 80, source=gateway + 1) == ""
+        assert scene.count("ip daddr 127.0.0.0/8 iifname @nets counter drop") >= 2
+        run(there, "ip addr add 127.9.9.9 dev lo")
+        scene.ask(origin, gateway, 80, source=ip_address("127.9.9.9"))
+        assert scene.count("ip saddr 127.0.0.0/8 iifname @nets counter drop") >= 1
+
+
+@FAMILIES
+def test_a_container_speaks_only_from_its_networks_subnet(scene: Scene, family: Family) -> None:
+    foreign, lan = at("99", 9, family), at("80", 2, family)
+    run(scene.names["red"], f"ip addr replace {foreign} dev eth0 {NODAD[family]}")
+    run(scene.names["host"], f"ip -{int(family)} route replace {foreign} dev at-red")
+    assert scene.ask("red", lan, 80, source=foreign) == ""
+    scene.firewall.apply(adds(Element(f"lan{int(family)}", ("at-red", subnet("99", family)))))
+    assert scene.ask("red", lan, 80, source=foreign, wait_s=2) == f"{at('80', 1, family)} 80"
+
+
+def test_packets_of_no_connection_do_not_leave_a_masqueraded_network(scene: Scene) -> None:
+    def send_garbage() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+            raw.sendto(b"\xff" * 20, (str(at("80", 2, Family.V4)), 0))
+
+    inside(scene.names["red"], send_garbage)
+    eventually(lambda: scene.count("ct state invalid meta nfproto . iifname @masq counter drop") == 1)
+
+
+@FAMILIES
+def test_a_routed_network_answers_echo_and_nothing_else(scene: Scene, family: Family) -> None:
+    red = at("81", 2, family)
+    assert not scene.pings("lan", red)
+    scene.firewall.apply(adds(Element("routed", (NFPROTO[family], "at-red"))))
+    assert scene.pings("lan", red)
+    assert scene.ask("lan", red, 80) == ""
+
+
+@FAMILIES
+def test_forwarding_that_we_switched_on_is_not_for_others(scene: Scene, family: Family) -> None:
+    elsewhere = at("99", 5, family)
+    run(scene.names["host"], f"ip -{int(family)} route replace {elsewhere} via {at('80', 2, family)}")
+    rule = "meta nfproto @closed counter drop"
+    scene.ask("lan", elsewhere, 9, protocol=UDP)
+    assert scene.count(rule) == 0
+    scene.firewall.apply(adds(Element("closed", (NFPROTO[family],))))
+    scene.ask("lan", elsewhere, 9, protocol=UDP)
+    assert scene.count(rule) == 1
+
+
+@FAMILIES
+def test_the_host_may_speak_from_a_gateway_address(scene: Scene, family: Family) -> None:
+    gateway = at("81", 1, family)
+    assert scene.ask("host", at("80", 2, family), 80, source=gateway, wait_s=2) == f"{gateway} 80"
 
 
 def test_elements_change_under_a_flow_without_touching_it(scene: Scene) -> None:
