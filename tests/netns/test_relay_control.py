@@ -135,9 +135,8 @@ def test_killed_daemon_is_not_noticed_by_clients(hosts: Row, tmp_path: Path) -> 
 
             successor = RelayClient(path)
             assert os.getsid(successor.pid()) == successor.pid()
-            held = successor.held()
-            with held["tcp"], held["udp"]:
-                assert held["tcp"].getsockname()[:2] == ("::", PORT)
+            with successor.take("tcp") as held, successor.take("udp"):
+                assert held.getsockname()[:2] == ("::", PORT)
                 successor.sync({"tcp": target(), "udp": target(UDP)}, {})
                 ask(tcp)
                 successor.stop()

@@ -122,10 +122,6 @@ class RelayClient:
             extra.close()
         return sockets[0]
 
-    def held(self) -> dict[str, socket.socket]:
-        """`take` for every key: what a starting daemon needs before it binds anything. Raises Unavailable."""
-        return {key: self.take(key) for key in self.entries()}
-
     def stop(self) -> None:
         """End the relay and its connections; none running is no error."""
         if self.running():
