@@ -1,17 +1,17 @@
 """atoll's JSON for steps and for what serves a network in the firewall. Pure. Shapes: docs/api.md."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from atoll.engine.outcome import Outcome
 from atoll.engine.rules import ElementView, NetworkView, Rules
-from atoll.model.ops import Step
-from atoll.plan.describe import line
 
 
 def encode_plan(outcome: Outcome[Any]) -> dict[str, Any]:
     """What a dry run answers: the steps it would take, as lines that a person would type, and its warnings."""
-    return {"Steps": list(_encode_steps(outcome.steps)), "Warnings": list(outcome.warnings)}
+    return {
+        "Steps": [{"Line": line, "Reason": reason} for line, reason in outcome.lines],
+        "Warnings": list(outcome.warnings),
+    }
 
 
 def encode_rules(rules: Rules) -> dict[str, Any]:
@@ -25,10 +25,6 @@ def encode_rules(rules: Rules) -> dict[str, Any]:
             for count in rules.counters
         ],
     }
-
-
-def _encode_steps(steps: Iterable[Step]) -> Iterable[dict[str, str]]:
-    return ({"Line": line(step), "Reason": step.reason} for step in steps)
 
 
 def _encode_network(network: NetworkView) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from atoll.model.ops import Step
+from atoll.plan.describe import line
 
 T = TypeVar("T", covariant=True)
 
@@ -15,3 +16,8 @@ class Outcome(Generic[T]):
     value: T
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Each step as the line a person would type, and the object that wants it."""
+        return tuple((line(step), step.reason) for step in self.steps)

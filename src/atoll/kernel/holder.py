@@ -6,7 +6,7 @@ the thread that calls.
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atoll.errors import PortTaken
@@ -19,14 +19,19 @@ from atoll.model.ports import PortBinding, PortRange, Protocol
 SOCKETS_PER_BINDING_MAX = 64
 """Longer ranges are claimed without sockets. A family counts apart."""
 
+Inherit = Callable[[Protocol, IPAddress, int], socket.socket | None]
+"""Gives the bound socket of a port, or None."""
+
 
 class SocketHolder:
     """HostPorts over real sockets. Used by one thread, in the namespace whose ports it holds.
 
-    Nothing but its own memory says which owner has what: a new process holds anew.
+    Nothing but its own memory says which owner has what: a new process holds anew. `inherit` is asked for the
+    socket of a port that can't be bound: another process of ours may have outlived an earlier holder with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inherit: Inherit | None = None) -> None:
+        self._inherit = inherit
         self._held: dict[str, dict[PortBinding, tuple[socket.socket, ...]]] = {}
         self._claims: dict[PortBinding, str] = {}
         """Owners of the bindings that have no sockets: they are found by looking, not by binding."""
@@ -90,6 +95,8 @@ class SocketHolder:
             for address in addresses:
                 for port in range(binding.host.first, binding.host.last + 1):
                     holding = bind_port(binding.protocol, address, port)
+                    if holding is None and self._inherit is not None:
+                        holding = self._inherit(binding.protocol, address, port)
                     if holding is None:
                         raise self._taken(binding.protocol, address, port)
                     opened.append(holding)

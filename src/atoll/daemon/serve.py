@@ -1,0 +1,107 @@
+"""The daemon's life: start the engine, serve it, end when told to. The networks stay."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from atoll.api.app import make_app
+from atoll.api.backend import Backend
+from atoll.api.events import EventHub
+from atoll.daemon.about import netns_inode, read_about
+from atoll.daemon.arguments import Arguments
+from atoll.daemon.listener import listen, notify_manager
+from atoll.daemon.notices import follow_notices, sweep_regularly
+from atoll.daemon.queue import EngineQueue
+from atoll.daemon.wiring import Parts, start_engine
+from atoll.engine.events import Event
+
+_log = logging.getLogger(__name__)
+
+ANSWERS_OUT_S = 2.0
+"""How long open requests may take to their end when the daemon ends."""
+
+
+async def serve(arguments: Arguments) -> None:
+    """Run a daemon until it is told to end (SIGTERM, SIGINT, a purge).
+
+    Raises what `start_engine` and `listen` raise.
+    """
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    events = EventHub()
+
+    def emit(event: Event) -> None:
+        loop.call_soon_threadsafe(events.publish, event)
+
+    queue = EngineQueue()
+    try:
+        parts = await queue.run(start_engine, arguments, emit)
+        try:
+            backend = _backend(arguments, parts, queue, events, ended)
+            async with _served(arguments, backend), _followed(parts, queue):
+                manager = os.environ.get("NOTIFY_SOCKET", "")
+                notify_manager(manager, "READY=1")
+                _log.info("serving %s, state in %s", arguments.socket, arguments.state)
+                await ended.wait()
+                notify_manager(manager, "STOPPING=1")
+                _log.info("ending; networks and sandboxes stay as they are")
+        finally:
+            await queue.run(parts.close)
+    finally:
+        await queue.stop()
+
+
+def _backend(arguments: Arguments, parts: Parts, queue: EngineQueue, events: EventHub, ended: asyncio.Event) -> Backend:
+    return Backend(
+        engine=parts.engine,
+        queue=queue,
+        events=events,
+        about=read_about(arguments, parts.engine_id),
+        now_ns=time.time_ns,
+        netns_inode=netns_inode,
+        stop=ended.set,
+    )
+
+
+@asynccontextmanager
+async def _served(arguments: Arguments, backend: Backend) -> AsyncIterator[None]:
+    """The API on its socket, as long as the block lasts; answers under way are finished."""
+    listening = listen(arguments.socket)
+    # A client that goes takes its request along, unless the engine has begun it.
+    runner = web.AppRunner(
+        make_app(backend), access_log=None, handler_cancellation=True, shutdown_timeout=ANSWERS_OUT_S
+    )
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        yield
+    finally:
+        backend.events.close()
+        await runner.cleanup()
+        arguments.socket.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def _followed(parts: Parts, queue: EngineQueue) -> AsyncIterator[None]:
+    """Repairs and background work, as long as the block lasts."""
+    queue.set_idle(parts.engine.idle)
+    tasks = [
+        asyncio.create_task(follow_notices(parts.monitor, parts.engine, queue)),
+        asyncio.create_task(sweep_regularly(parts.engine, queue)),
+    ]
+    # The first slice of what the start left to do comes with the first call.
+    await queue.run(lambda: None)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
