@@ -47,51 +47,78 @@ def a_full_sandbox(engine: Engine) -> None:
     make_sandbox(engine, "other", "web")
 
 
-def _allow(engine: Engine) -> None:
+def box_on_one_network(engine: Engine) -> None:
+    """Two networks, a sandbox with ports on one of them."""
+    two_networks(engine)
+    make_sandbox(engine, "box", "back", ports=PORTS)
+
+
+def opened_networks(engine: Engine) -> None:
+    """As `a_full_sandbox`, the networks open to each other."""
+    a_full_sandbox(engine)
     engine.allow("web", "back")
 
 
-SCENARIOS = (
-    Scenario("first start", lambda engine: None, lambda engine: None),
-    Scenario("create network", lambda engine: None, two_networks),
-    Scenario(
-        "create internal network",
-        two_networks,
-        lambda engine: make_network(engine, "inside", "10.63.0.0/24", "fd63::/64", internal=True),
-    ),
-    Scenario("create sandbox", two_networks, lambda engine: make_sandbox(engine, "box", "web", "back", ports=PORTS)),
-    Scenario("join", a_full_sandbox, lambda engine: _join(engine)),
-    Scenario(
-        "connect",
-        lambda engine: (two_networks(engine), make_sandbox(engine, "box", "back", ports=PORTS))[0],
-        lambda engine: _connect(engine),
-    ),
-    Scenario("disconnect", a_full_sandbox, lambda engine: _disconnect(engine), removes=True),
-    Scenario("remove sandbox", a_full_sandbox, lambda engine: _remove(engine), removes=True),
-    Scenario(
-        "remove network", two_networks, lambda engine: (engine.remove_network("web"), None)[1], removes=True
-    ),
-    Scenario("allow", a_full_sandbox, _allow),
-    Scenario(
-        "disallow",
-        lambda engine: (a_full_sandbox(engine), _allow(engine))[0],
-        lambda engine: (engine.disallow("web", "back"), None)[1],
-    ),
-)
+def nothing(engine: Engine) -> None:
+    """Only what the start itself does."""
 
 
-def _join(engine: Engine) -> None:
+def inside_network(engine: Engine) -> None:
+    """An internal network of both families."""
+    make_network(engine, "inside", "10.63.0.0/24", "fd63::/64", internal=True)
+
+
+def create(engine: Engine) -> None:
+    """A sandbox on two networks with every form of port."""
+    make_sandbox(engine, "box", "web", "back", ports=PORTS)
+
+
+def join(engine: Engine) -> None:
+    """A sandbox in another's namespace."""
     engine.create_sandbox(SandboxRequest("mate", join="box"))
 
 
-def _connect(engine: Engine) -> None:
+def connect(engine: Engine) -> None:
+    """One more network, which takes the default route and the ports over."""
     request = EndpointRequest("web", addresses=(parse_address("ip", "10.61.0.77"),), gateway_priority=1)
     engine.connect("web", "box", request)
 
 
-def _disconnect(engine: Engine) -> None:
+def disconnect(engine: Engine) -> None:
+    """The network that has the default route goes."""
     engine.disconnect("back", "box")
 
 
-def _remove(engine: Engine) -> None:
+def remove_sandbox(engine: Engine) -> None:
+    """A sandbox on two networks goes."""
     engine.remove_sandbox("box")
+
+
+def remove_network(engine: Engine) -> None:
+    """A dual-stack network goes."""
+    engine.remove_network("web")
+
+
+def allow(engine: Engine) -> None:
+    """Two networks are opened to each other."""
+    engine.allow("web", "back")
+
+
+def disallow(engine: Engine) -> None:
+    """Two networks are closed to each other again."""
+    engine.disallow("web", "back")
+
+
+SCENARIOS = (
+    Scenario("first start", nothing, nothing),
+    Scenario("create network", nothing, two_networks),
+    Scenario("create internal network", two_networks, inside_network),
+    Scenario("create sandbox", two_networks, create),
+    Scenario("join", a_full_sandbox, join),
+    Scenario("connect", box_on_one_network, connect),
+    Scenario("disconnect", a_full_sandbox, disconnect, removes=True),
+    Scenario("remove sandbox", a_full_sandbox, remove_sandbox, removes=True),
+    Scenario("remove network", two_networks, remove_network, removes=True),
+    Scenario("allow", a_full_sandbox, allow),
+    Scenario("disallow", opened_networks, disallow),
+)

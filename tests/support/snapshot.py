@@ -8,9 +8,10 @@ import re
 import subprocess
 from pathlib import Path
 
-_VOLATILE = {"ifindex", "link_index", "link_netnsid", "stats64", "stats", "cache_info", "valid_life_time", "group",
-             "preferred_life_time", "used", "confirmed", "updated", "refcnt", "linkinfo", "broadcast", "permaddr",
-             "inet6_addr_gen_mode", "operstate", "flags", "txqlen", "qdisc", "link_pointtopoint", "address_info", "link"}  # fmt: skip
+_KEPT = frozenset(
+    {"ifname", "address", "mtu", "master", "ifalias", "dst", "gateway", "dev", "metric", "protocol", "type", "table"}
+    | {"lladdr", "state", "scope", "prefsrc", "link_type"}
+)
 
 
 def run_in(netns: str, *command: str) -> str:
@@ -29,14 +30,16 @@ def host_text(netns: str, netns_directory: Path) -> str:
     parts = [f"== host\n{_inside(netns)}", f"== rules\n{_rules(netns)}"]
     for made in sorted(netns_directory.iterdir()) if netns_directory.is_dir() else []:
         parts.append(f"== {made.name}\n{_inside(str(made))}")
-    return "\n".join(parts)
+    return re.sub(r"\b[0-9a-f]{64}\b", "ID", "\n".join(parts))
 
 
 def _inside(netns: str) -> str:
     lines = []
     for link in ip_json(netns, "-d", "link"):
         up = "UP" in link.get("flags", [])  # type: ignore[operator]
-        lines.append(f"link {_plain(link)} up={up}")
+        port = link.get("linkinfo", {}).get("info_slave_data", {})  # type: ignore[attr-defined]
+        flags = {key: port.get(key) for key in ("hairpin", "isolated", "neigh_suppress")}
+        lines.append(f"link {_plain(link)} up={up} {flags}")
     for link in ip_json(netns, "addr"):
         for address in link["addr_info"]:  # type: ignore[attr-defined]
             if not (address["family"] == "inet6" and address["scope"] == "link"):
@@ -51,7 +54,7 @@ def _inside(netns: str) -> str:
 
 
 def _plain(values: dict[str, object]) -> str:
-    kept = {key: value for key, value in values.items() if key not in _VOLATILE}
+    kept = {key: value for key, value in values.items() if key in _KEPT}
     return json.dumps(kept, sort_keys=True)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from atoll.model.items import Interface
 from atoll.model.ops import Announce, FlushConntrack, Op, Verb
-from atoll.model.ports import PortBinding
+from atoll.model.ports import PortBinding, Protocol
 from atoll.model.sandbox import Endpoint, Sandbox
 from atoll.model.world import World
 from atoll.plan.compile import Scope
@@ -41,7 +41,12 @@ def announcements(ops: tuple[Op, ...], world: World, scope: Scope) -> tuple[Anno
 def _of_sandbox(before: World, after: World, sandbox_id: str) -> Iterator[FlushConntrack]:
     old, new = before.sandboxes.get(sandbox_id), after.sandboxes.get(sandbox_id)
     name = next((sandbox.name for sandbox in (new, old) if sandbox), sandbox_id)
-    for binding in _moved_bindings(before, after, old, new):
+    was, now = _led_by_binding(before, old), _led_by_binding(after, new)
+    for binding in {**was, **now}:
+        # A fresh TCP port needs none: its connections begin with a SYN, which is looked at anew.
+        fresh_tcp = binding not in was and binding.protocol is Protocol.TCP
+        if was.get(binding) == now.get(binding) or fresh_tcp:
+            continue
         yield FlushConntrack(
             binding.protocol, address=binding.host_address, ports=binding.host, reason=f"published port of {name}"
         )
@@ -55,12 +60,6 @@ def _of_sandbox(before: World, after: World, sandbox_id: str) -> Iterator[FlushC
 
 def _endpoints(world: World, sandbox: Sandbox | None) -> dict[str, Endpoint]:
     return {endpoint.id: endpoint for endpoint in world.endpoints_of(sandbox.id)} if sandbox else {}
-
-
-def _moved_bindings(before: World, after: World, old: Sandbox | None, new: Sandbox | None) -> list[PortBinding]:
-    was = _led_by_binding(before, old)
-    now = _led_by_binding(after, new)
-    return [binding for binding in {**was, **now} if was.get(binding) != now.get(binding)]
 
 
 def _led_by_binding(world: World, sandbox: Sandbox | None) -> dict[PortBinding, object]:
