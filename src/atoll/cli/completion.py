@@ -30,14 +30,15 @@ _atoll() {
     found=("${(@f)$(atoll __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     if [ -n "$found" ]; then compadd -a found; else _files; fi
 }
-compdef _atoll atoll
+# Loaded by itself on the first use, the file is the function; sourced, it only defines it.
+if [ "$funcstack[1]" = _atoll ]; then _atoll "$@"; else compdef _atoll atoll; fi
 """,
     "fish": """\
 function __atoll_complete
     set -l words (commandline -opc) (commandline -ct)
     atoll __complete $words[2..-1] 2>/dev/null
 end
-complete -c atoll -a '(__atoll_complete)'
+complete -c atoll -f -a '(__atoll_complete)'
 """,
 }
 _NAMES = {"NETWORK": "/networks", "SANDBOX": "/atoll/sandboxes"}
