@@ -104,8 +104,12 @@ class AtollRoutes:
 
     async def purge(self, request: web.Request) -> web.Response:
         """Remove everything ever made, and end the daemon."""
-        networks, sandboxes = await self._queue.run(self._engine.purge)
+        dry_run = is_dry_run(request)
+        outcome = await self._queue.run(self._engine.purge, dry_run=dry_run)
+        if dry_run:
+            return respond_plan(outcome)
         self._backend.stop()
+        networks, sandboxes = outcome.value
         return respond({"Networks": networks, "Sandboxes": sandboxes})
 
     async def _open(self, request: web.Request, verb: Callable[..., Outcome[None]]) -> web.Response:

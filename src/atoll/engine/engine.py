@@ -8,6 +8,7 @@ from atoll.engine.context import Context
 from atoll.engine.events import Event
 from atoll.engine.host import Host
 from atoll.engine.network_verbs import NetworkVerbs
+from atoll.engine.outcome import Outcome
 from atoll.engine.path import Path
 from atoll.engine.purge import purge
 from atoll.engine.reconciler import Reconciler
@@ -85,10 +86,10 @@ class Engine:
         startup.start(self._context, self._sandboxes)
         self.ready = True
 
-    def purge(self) -> tuple[int, int]:
-        """Remove everything ever made; returns how many networks and sandboxes. The engine is of no use afterwards."""
-        self.ready = False
-        return purge(self._context, self._networks, self._sandboxes)
+    def purge(self, *, dry_run: bool = False) -> Outcome[tuple[int, int]]:
+        """Remove everything ever made; gives how many networks and sandboxes. The engine is of no use afterwards."""
+        self.ready = dry_run
+        return purge(self._context, self._networks, self._sandboxes, dry_run=dry_run)
 
     def rules(self, *, counters: bool = False) -> Rules:
         """What serves each network in the firewall; the counts of the rules are read only when asked for."""
