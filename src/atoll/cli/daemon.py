@@ -10,7 +10,7 @@ from pathlib import Path
 
 from atoll.cli.changes import change, confirm
 from atoll.cli.command import Command
-from atoll.cli.http import Client, quote
+from atoll.cli.http import Client
 from atoll.cli.parser import RUN_DIRECTORY, changing, common, confirmed
 from atoll.errors import AtollError, Conflict, Unavailable
 
@@ -146,13 +146,8 @@ def _purge_steps(args: argparse.Namespace, client: Client, status: dict[str, Any
     """Print what a purge would do. Raises Unavailable when there is no daemon to ask: starting one makes things."""
     if status is None:
         raise Unavailable("the daemon is not running, so it is not known what would be removed", hint="atoll up")
-    for sandbox in client.get("/atoll/sandboxes"):
-        if not sandbox["Owner"]:
-            change(client, args, "DELETE", f"/atoll/sandboxes/{quote(sandbox['Id'])}", query={"force": "1"})
-    rules = client.get("/atoll/rules")
-    for network in rules["Networks"]:
-        print(f"# network {network['Name']}\nip link delete {network['Bridge']}")
-    print(f"# the rules\nnft delete table {rules['Table']}")
+    change(client, args, "POST", "/atoll/purge")
+    print(f"# the rules\nnft delete table {client.get('/atoll/rules')['Table']}")
     print(f"# the daemon, with all that it remembers\nkill -TERM {status['Pid']}")
     return 0
 
