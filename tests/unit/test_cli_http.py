@@ -103,7 +103,14 @@ def test_a_lost_connection_is_unavailable(tmp_path: Path, parts: tuple[bytes, ..
 
 
 @pytest.mark.parametrize(
-    "answer", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{{{"], ids=["ssh", "no-json"]
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{{{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ],
+    ids=["ssh", "no-json", "no-length", "no-chunk"],
 )
 def test_another_protocol_is_unavailable(tmp_path: Path, answer: bytes) -> None:
     with answering(tmp_path / "s", answer) as (client, _), pytest.raises(Unavailable):

@@ -52,7 +52,7 @@ class Client:
             try:
                 answer, headers = self._exchange(connection, method, path, body, query)
                 content = _content(answer, headers)
-            except (OSError, EOFError) as error:
+            except (OSError, EOFError, ValueError) as error:
                 raise self._lost(error) from None
         return _decode(content) if content.strip() else {}
 
@@ -67,7 +67,7 @@ class Client:
                     yield from (_decode(line) for line in lines if line.strip())
                 if pending.strip():
                     yield _decode(pending)
-            except (ConnectionError, EOFError) as error:
+            except (ConnectionError, EOFError, ValueError) as error:
                 raise self._lost(error) from None
 
     def _connect(self, timeout_s: float | None) -> socket.socket:
@@ -108,6 +108,8 @@ class Client:
     def _lost(self, error: Exception) -> Unavailable:
         if isinstance(error, TimeoutError):
             return Unavailable(f"no answer from the daemon at {self.socket_path} in {ANSWER_TIMEOUT_S} s")
+        if isinstance(error, ValueError):
+            return _not_http()
         return Unavailable(f"the daemon at {self.socket_path} closed the connection", hint="atoll up")
 
 
@@ -119,12 +121,16 @@ def quote(text: str) -> str:
 def _read_head(answer: BinaryIO) -> tuple[int, dict[str, str]]:
     words = _line(answer).split(None, 2)
     if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
-        raise Unavailable("what answers at the daemon's socket does not speak HTTP")
+        raise _not_http()
     headers: dict[str, str] = {}
     while line := _line(answer):
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
     return int(words[1]), headers
+
+
+def _not_http() -> Unavailable:
+    return Unavailable("what answers at the daemon's socket does not speak HTTP")
 
 
 def _line(answer: BinaryIO) -> str:
