@@ -26,9 +26,14 @@ def delete_namespace(path: Path) -> None:
 
 
 def unmount_namespaces(directory: Path) -> None:
-    """Let go of every namespace that is mounted in a directory, and of the files they were mounted on."""
-    for path in directory.glob("*"):
+    """Let go of every namespace that is mounted in a directory, their files, and the directory.
+
+    Who mounts namespaces also mounts their directory on itself, so that they are seen in every mount namespace.
+    """
+    mounted = list(directory.glob("*"))
+    for path in (*mounted, directory):
         subprocess.run(["umount", "--lazy", str(path)], check=False, capture_output=True)
+    for path in mounted:
         path.unlink(missing_ok=True)
 
 

@@ -22,7 +22,7 @@ def _apart(stage: Stage) -> None:
     story = stage.story
     with story.step("A second network: another switch, and no way between the two"):
         stage.change("network create --subnet 10.5.0.0/24 store")
-        database = stage.create("db", "--network", "store,ip=10.5.0.10")
+        database = stage.create("db", "--network", "store,ip=10.5.0.10", only="ip link add")
         Answerer(database, "db", [("tcp", "0.0.0.0", 5432)])
         stage.typed(stage.host, "ip -brief link show type bridge")
         _reaches(stage, "client", "10.5.0.10", 5432, "")

@@ -13,6 +13,7 @@ def play(stage: Stage) -> None:
 def _joined(stage: Stage) -> None:
     story = stage.story
     with story.step("Joined: two sandboxes in one namespace talk over 127.0.0.1"):
+        story.say("Nothing is made: the second is only another name for the first one's namespace.")
         helper = stage.create("helper", "--network", "container:web")
         stage.serve(stage.spaces["web"], "only inside", listen="127.0.0.1:8000")
         page = stage.fetch(helper, "http://127.0.0.1:8000/")

@@ -41,27 +41,34 @@ class Stage:
             self.story.show(printed)
         return printed
 
-    def change(self, command: Command) -> str:
+    def change(self, command: Command, *, only: str = "") -> str:
         """Run a changing atoll command, and show the commands that would do the same by hand.
 
-        A dry run says them; the ids in them are replaced by those that were really given.
+        A dry run says them; the ids in them are replaced by those that were really given. With `only`, just those
+        lines that contain it are shown: the rest has been seen before.
         """
         dry = self.host.atoll([*words(command), "--dry-run"]).stdout
         before = self._names()
         printed = self.atoll(command, quietly=True)
-        self.story.same_as(_LONG_ID.sub(r"\1...", _renamed(dry, self._names() - before)))
+        lines = _LONG_ID.sub(r"\1...", _renamed(dry, self._names() - before)).splitlines()
+        shown = [line for line in lines if only in line]
+        if len(shown) < len(lines):
+            shown.insert(0, "# namespace, cable, addresses, routes: as for web")
+        self.story.same_as("\n".join(shown))
         return printed
 
-    def create(self, name: str, *options: str) -> Namespace:
-        """Create a sandbox, show how, and remember its namespace."""
-        self.change(["sandbox", "create", name, *options])
+    def create(self, name: str, *options: str, only: str = "") -> Namespace:
+        """Create a sandbox, show how (see `change`), and remember its namespace."""
+        self.change(["sandbox", "create", name, *options], only=only)
         self.spaces[name] = self.host.sandbox(name)
         return self.spaces[name]
 
-    def typed(self, space: Namespace, command: Command, *, check: bool = True, lines_max: int = 12) -> str:
+    def typed(
+        self, space: Namespace, command: Command, *, check: bool = True, lines_max: int = 12, timeout_s: float = 20
+    ) -> str:
         """Run a command on a host or in a sandbox and show it with what it prints."""
         self.story.typed(space.name, shlex.join(words(command)))
-        done = space.run(command, check=check)
+        done = space.run(command, check=check, timeout_s=timeout_s)
         self.story.show(done.stdout + done.stderr, lines_max=lines_max)
         return done.stdout
 
@@ -75,8 +82,9 @@ class Stage:
         space.run(["sh", "-c", _AWAIT_LISTENER, listen.rpartition(":")[2]])
 
     def fetch(self, space: Namespace, url: str) -> str:
-        """Get a page with busybox's wget, shown; "" when it can't be had."""
-        return self.typed(space, ["busybox", "wget", "-O", "-", "-q", "-T", "2", url], check=False).strip()
+        """Get a page with busybox's wget, shown; "" when it is refused. Raises TimeoutExpired."""
+        # Not with wget's own -T: Debian's static busybox 1.35 crashes on it.
+        return self.typed(space, ["busybox", "wget", "-O", "-", "-q", url], check=False, timeout_s=5).strip()
 
     def endpoint(self, sandbox: str, network: str = "bridge") -> dict[str, Any]:
         """A sandbox's place on a network, as inspect gives it."""

@@ -38,8 +38,8 @@ def _two_sandboxes(stage: Stage) -> None:
             "eth0, the other stays on the host and is plugged into the switch. By hand it takes the lines after |."
         )
         stage.create("web")
-        stage.create("client")
-        stage.typed(stage.host, "bridge link show")
+        stage.create("client", only="ip link add")
+        stage.typed(stage.host, "ip -brief link show master atoll0")
         stage.typed(stage.spaces["web"], "ip address show")
         outer = {link["ifname"]: link for link in stage.host.links()}
         for name in ("web", "client"):
