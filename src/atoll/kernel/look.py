@@ -122,11 +122,14 @@ def _look_at_addresses(socket: RouteSocket, asked: list[Address], found: Mapping
 
 def _look_at_routes(socket: RouteSocket, asked: list[Route], names: LinkNames) -> Iterator[Item]:
     for family in {family_of(item.destination) for item in asked}:
-        wanted = {(item.destination, inet.wire_metric(item), item.local): item for item in asked}
+        # Local routes to one address stand side by side, one an interface; others stand in each other's place.
+        wanted = {
+            (item.destination, inet.wire_metric(item), item.ifname if item.local else None): item for item in asked
+        }
         for entry in _our_routes(socket, family):
-            item = wanted.get((entry.destination, entry.metric, entry.local))
+            there = names.of(entry.index)
+            item = wanted.get((entry.destination, entry.metric, there if entry.local else None))
             if item is not None:
-                there = names.of(entry.index)
                 yield Route(item.netns, entry.destination, there, entry.gateway, item.metric, entry.local)
 
 
