@@ -181,7 +181,7 @@ class _Batch:
                 if link.alias != item.alias:
                     raise _taken(op, item, link)
                 if isinstance(item, Bridge):
-                    return links.change_bridge(item, link.index)
+                    return links.change_bridge(item, link)
                 return links.change_veth(item, link.index, bridge=self._bridge_of(op, item), ipv6=self._place.ipv6)
             case Verb.REMOVE:
                 if link is None or link.alias != item.alias:

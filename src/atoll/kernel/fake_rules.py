@@ -63,6 +63,12 @@ def settle(state: State, item: Item) -> None:
             if inner.key not in state:
                 state[inner.key] = inner
                 settle(state, Sysctl(item.netns, f"net/ipv6/conf/{item.peer_ifname}/disable_ipv6", "1"))
+        case Bridge():
+            there = state.get(item.key)
+            if isinstance(there, Bridge) and there.mac != item.mac:
+                for neighbour in _on(state, HOST, item.ifname):
+                    if isinstance(neighbour, Neighbour):
+                        del state[neighbour.key]
         case Sysctl() if item.path.endswith("/disable_ipv6") and item.value == "1":
             for address in _on(state, item.netns, _conf_ifname(item)):
                 if isinstance(address, Address) and family_of(address.address) is Family.V6:
@@ -87,7 +93,7 @@ def drop_with(state: State, item: Item) -> None:
                 del state[other.key]
             for other in list(state.values()):
                 if isinstance(other, Veth) and other.bridge == item.ifname:
-                    state[other.key] = replace(other, bridge="")
+                    state[other.key] = replace(other, bridge="", hairpin=False, isolated=False)
         case Interface():
             # It only goes down with this op; it goes away with its pair. Routes don't outlive that.
             state[item.key] = replace(item, mac="")

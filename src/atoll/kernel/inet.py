@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from atoll.kernel.nlmsg import attribute, attributes
-from atoll.kernel.rtnetlink import CREATE, EXCL, REPLACE, Request
+from atoll.kernel.rtnetlink import APPEND, CREATE, EXCL, REPLACE, Request
 from atoll.model.addresses import Family, IPAddress, IPInterface, IPNetwork, family_of
 from atoll.model.items import ROUTE_PROTOCOL, Address, Neighbour, Route
 
@@ -141,8 +141,11 @@ def decode_address(payload: bytes) -> AddressEntry | None:
 
 
 def add_route(item: Route, index: int) -> Request:
-    """Add the route. EEXIST: one to the same destination, of the same metric and table, is there."""
-    return Request(_NEWROUTE, _route(item, index), CREATE | EXCL)
+    """Add the route. EEXIST: one to the same destination, of the same metric and table, is there.
+
+    Local ones may be there on several links, and EEXIST means the same one.
+    """
+    return Request(_NEWROUTE, _route(item, index), CREATE | (APPEND if item.local else EXCL))
 
 
 def change_route(item: Route, index: int) -> Request:

@@ -124,10 +124,11 @@ def add_bridge(item: Bridge, index: int) -> tuple[Request, ...]:
     return (Request(_NEWLINK, body, CREATE | EXCL), _set(index, up=True, parts=parts))
 
 
-def change_bridge(item: Bridge, index: int) -> tuple[Request, ...]:
+def change_bridge(item: Bridge, there: Link) -> tuple[Request, ...]:
     """Make a bridge that is there as it should be."""
-    parts = (_mac(item.mac), _mtu(item.mtu_bytes), _alias(item.alias))
-    return (_set(index, up=True, parts=parts),)
+    # Setting a MAC, even to what it is, makes the kernel forget the neighbours on that link.
+    mac = b"" if there.mac == item.mac else _mac(item.mac)
+    return (_set(there.index, up=True, parts=(mac, _mtu(item.mtu_bytes))),)
 
 
 def add_veth(item: Veth, index: int, *, bridge: int, netns: int, ipv6: bool) -> tuple[Request, ...]:
@@ -145,7 +146,7 @@ def add_veth(item: Veth, index: int, *, bridge: int, netns: int, ipv6: bool) -> 
 
 
 def change_veth(item: Veth, index: int, *, bridge: int, ipv6: bool) -> tuple[Request, ...]:
-    """Make the host's end of a pair that is there as it should be."""
+    """Make the host's end of a pair that is there as it should be; the inner end is an Interface's business."""
     # The port's flags are set after it has its master, as a new port starts with the default ones.
     moved = _set(index, parts=(attribute(_MASTER, _U32.pack(bridge)), _mtu(item.mtu_bytes)))
     return (moved, _port(item, index, ipv6=ipv6))

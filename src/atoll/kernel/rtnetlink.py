@@ -34,7 +34,7 @@ from atoll.kernel.nlmsg import (
     text,
 )
 
-REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
+REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 """NLM_F_* of requests that make something."""
 
 _EXT_ACK = 11
