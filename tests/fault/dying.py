@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from atoll.errors import KernelError
+from atoll.errors import KernelError, StoreFull
 from atoll.kernel.kernel import Kernel, Locate, StepFailed
 from atoll.model.items import Item, State
 from atoll.model.ops import Step
@@ -22,7 +22,7 @@ class Fuse:
         self.passed = 0
         self.blown = False
         self._blows_at = blows_at
-        self._kills = kills
+        self.kills = kills
 
     def room(self) -> int | None:
         """How many more points may pass; None when it doesn't matter."""
@@ -38,7 +38,7 @@ class Fuse:
     def blow(self) -> None:
         """Die here, or let the caller raise once."""
         self.blown = True
-        if self._kills:
+        if self.kills:
             die()
 
 
@@ -92,10 +92,10 @@ class DyingStore:
         self._fuse = fuse
 
     def commit(self, change: Change) -> int:
-        """Die before the commit, or right after it."""
+        """Die before the commit, or right after it; or find the disk full."""
         self._point()
         revision = self._store.commit(change)
-        self._point()
+        self._passed()
         return revision
 
     def load(self) -> World:
@@ -116,7 +116,14 @@ class DyingStore:
         self._store.close()
 
     def _point(self) -> None:
-        if self._fuse.room() == 0 and self._fuse.armed:
+        if self._fuse.room() == 0:
+            self._fuse.blow()
+            raise StoreFull("injected")
+        self._fuse.pass_points(1)
+
+    def _passed(self) -> None:
+        # What is committed is committed: this point is only for dying, and nothing else goes wrong instead.
+        if self._fuse.room() == 0:
             self._fuse.blow()
         self._fuse.pass_points(1)
 

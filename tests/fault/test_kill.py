@@ -4,20 +4,26 @@ Each scenario runs once unharmed to learn its number of points: every step, ever
 after, every reaping. Then once for each point, killed there, and once for each step, refused there.
 """
 
+import difflib
+import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from atoll.errors import AtollError
+from atoll.model.world import World
 from tests.fault.dying import DyingKernel, DyingStore, Fuse
-from tests.fault.scenarios import SCENARIOS, Scenario
+from tests.fault.scenarios import SCENARIOS, Scenario, nothing
 from tests.support.engines import EngineHost, in_child, make_engine, settle, was_killed
-from tests.support.snapshot import host_text
+from tests.support.snapshot import host_text, run_in
+
+PROBED_PORTS = ((socket.SOCK_STREAM, 8080), (socket.SOCK_DGRAM, 8081))
 
 
 @pytest.fixture
@@ -65,7 +71,12 @@ class Clean:
 
 
 def state_of(host: EngineHost) -> str:
-    return host_text(host.netns, host.netns_directory)
+    """What standard tools see, less which families the host forwards: that is ensured, and never taken back."""
+    text = host_text(host.netns, host.netns_directory)
+    for family, sysctl in (("ipv4", "net.ipv4.ip_forward"), ("ipv6", "net.ipv6.conf.all.forwarding")):
+        if run_in(host.netns, "sysctl", "-n", sysctl).strip() == "1":
+            assert re.search(rf"set closed \{{[^}}]*{family}", text), f"an open router for {family}"
+    return re.sub(r"(set closed \{)[^}]*\}?[^}]*\}", r"\1 }", text)
 
 
 def act_on(host: EngineHost, scenario: Scenario, fuse: Fuse, *, started: bool) -> None:
@@ -80,53 +91,100 @@ def act_on(host: EngineHost, scenario: Scenario, fuse: Fuse, *, started: bool) -
     settle(engine)
     scenario.prepare(engine)
     settle(engine)
-    if started:
-        (host.state / "before").write_text(state_of(host))
     fuse.armed = True
     try:
         scenario.act(engine)
+        (host.state / "done").touch()
     except AtollError:
         assert fuse.blown
     settle(engine)
     (host.state / "points").write_text(str(fuse.passed))
 
 
-def recover(host: EngineHost) -> None:
+def difference(wanted: str, found: str) -> str:
+    return "\n".join(difflib.unified_diff(wanted.splitlines(), found.splitlines(), "wanted", "found", n=1))
+
+
+def recover(host: EngineHost) -> str:
+    """Start again, and let it settle; returns the host's state with what is stored, and which ports are free."""
+
     def start_again() -> None:
         engine = make_engine(host, seed="again")
         engine.start()
         settle(engine)
         assert not engine.degraded, dict(engine.degraded)
+        (host.state / "world").write_text(world_text(engine.world) + free_ports())
 
     assert in_child(host, start_again) == 0
+    return state_of(host) + (host.state / "world").read_text()
+
+
+def world_text(world: World) -> str:
+    tables = (world.networks, world.sandboxes, world.endpoints, world.allowances, world.removals)
+    lines = [re.sub(r"\b[0-9a-f]{64}\b", "ID", str(record)) for table in tables for record in table.values()]
+    return "\n== store\n" + "\n".join(sorted(lines))
+
+
+def free_ports() -> str:
+    return "".join(f"\n{kind.name} {port} is free" for kind, port in PROBED_PORTS if _can_bind(kind, port))
+
+
+def _can_bind(kind: socket.SocketKind, port: int) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def clean_run(hosts: Hosts, scenario: Scenario) -> Clean:
     host = hosts.fresh()
-    first_start = scenario.name == "first start"
-    assert in_child(host, lambda: act_on(host, scenario, Fuse(None, kills=False), started=not first_start)) == 0
+    assert in_child(host, lambda: act_on(host, scenario, Fuse(None, kills=False), started=scenario.started)) == 0
     points = int((host.state / "points").read_text())
-    before = "" if first_start else (host.state / "before").read_text()
-    after = state_of(host)
-    recover(host)
-    assert state_of(host) == after, "a start changes what is right"
-    return Clean(before or after, after, points)
+    at_once = state_of(host)
+    after = recover(host)
+    assert after.startswith(at_once), "a start changes what is right"
+    if not scenario.started:
+        return Clean(after, after, points)
+    host = hosts.fresh()
+    untouched = replace(scenario, act=nothing)
+    assert in_child(host, lambda: act_on(host, untouched, Fuse(None, kills=False), started=True)) == 0
+    return Clean(recover(host), after, points)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_killed_at_every_point(hosts: Hosts, scenario: Scenario) -> None:
     clean = clean_run(hosts, scenario)
-    seen = set()
+    finished = 0
     for point in range(clean.points):
         host = hosts.fresh()
         fuse = Fuse(point, kills=True)
-        started = scenario.name != "first start"
-        assert was_killed(in_child(host, partial(act_on, host, scenario, fuse, started=started)))
-        recover(host)
-        after = state_of(host)
-        assert after in (clean.before, clean.after), f"killed at point {point}:\n{after}\nwanted:\n{clean.after}"
-        seen.add(after == clean.after)
-    print(f"\n{scenario.name}: {clean.points} kill points")
-    assert clean.points > 0
-    assert True in seen, "no kill was late enough for the request to be finished"
+        assert was_killed(in_child(host, partial(act_on, host, scenario, fuse, started=scenario.started)))
+        found = recover(host)
+        check(f"killed at point {point}", found, clean.before, clean.after)
+        finished += found == clean.after
+    print(f"\n{scenario.name}: {clean.points} kill points, {finished} of them after the commit")
+    assert finished, "no kill was late enough for the request to be finished"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.started], ids=lambda scenario: scenario.name)
+def test_refused_at_every_point(hosts: Hosts, scenario: Scenario) -> None:
+    clean = clean_run(hosts, scenario)
+    for point in range(clean.points):
+        host = hosts.fresh()
+        fuse = Fuse(point, kills=False)
+        assert in_child(host, partial(act_on, host, scenario, fuse, started=True)) == 0
+        found = recover(host)
+        # A removal goes on past what is refused; everything else goes back.
+        done = (host.state / "done").exists() or (scenario.removes and point > 0)
+        check(f"refused at point {point}", found, clean.after if done else clean.before)
+    print(f"\n{scenario.name}: {clean.points} refusals")
+
+
+def check(what: str, found: str, *wanted: str) -> None:
+    if found not in wanted:
+        nearest = min((difference(each, found) for each in wanted), key=len)
+        pytest.fail(f"{what}, it differs by\n{nearest}")

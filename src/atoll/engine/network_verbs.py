@@ -26,12 +26,13 @@ class NetworkVerbs:
         network, warnings = claim_network(ctx.world, request, facts, ctx.host, ctx.naming, key)
         change = Change(puts=(network,))
         families = forwarding_families(ctx.world.after(change))
-        planned = ctx.path.plan(change, Scope(networks=frozenset({network.id}), host=True), families=families)
+        planned = ctx.path.plan(change, Scope(networks=frozenset({network.id})))
+        steps = (*ctx.path.forwarding_steps(families), *planned.steps)
         if not dry_run:
-            ctx.path.close_families(families)
+            ctx.path.ensure_forwarding(families)
             ctx.path.carry_out(planned)
             ctx.tell("network", "create", network.id, name=network.name, type=network.driver.value)
-        return Outcome(network, planned.steps, warnings)
+        return Outcome(network, steps, warnings)
 
     def remove(self, reference: str, *, dry_run: bool = False) -> Outcome[Network]:
         """Remove a network without endpoints. Raises NotFound, Forbidden, InUse."""

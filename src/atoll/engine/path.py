@@ -9,17 +9,17 @@ from atoll.kernel.kernel import Kernel, Locate
 from atoll.kernel.undo import apply
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
-from atoll.model.items import Bridge, Element, Item, Netns, State, Veth
+from atoll.model.items import Bridge, Element, Item, Netns, State, Veth, state_of
 from atoll.model.ops import Op, Step
 from atoll.model.sandbox import NetnsEvidence
 from atoll.model.world import Change, Record, World, kind_of
-from atoll.plan.compile import Scope, compile_scope
+from atoll.plan.compile import Scope, compile_host, compile_scope
 from atoll.plan.diff import Reason, diff
 from atoll.plan.effects import announcements, flushes
 from atoll.store.store import Store
 
 CLOSED_KEY = "forwarding_closed"
-"""Store fact: the families whose forwarding atoll switched on, as "4 6"."""
+"""Store fact: the families whose forwarding atoll switched on, after the boot in which it did: "BOOT 4 6"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +43,64 @@ class Path:
         self.facts = HostFacts()
         self.closed: frozenset[Family] = frozenset()
 
-    def load(self, *, same_boot: bool) -> None:
-        """Read the store. `same_boot` False: the kernel has forgotten what was switched on. Raises StoreError."""
+    def load(self) -> None:
+        """Read the host's facts and the store. Raises StoreError."""
+        self.look()
         self.world = self._store.load()
-        words = self._store.meta(CLOSED_KEY).split() if same_boot else []
-        self.closed = frozenset(Family(int(word)) for word in words)
+        boot, *families = self._store.meta(CLOSED_KEY).split() or [""]
+        # Another boot's switch is off again, or was somebody else's this time.
+        self.closed = frozenset(Family(int(word)) for word in families if boot == self._boot())
+
+    def _boot(self) -> str:
+        return f"{self.facts.boot_id}/{self.facts.netns_cookie}"
 
     def look(self) -> HostFacts:
         """Read the host's facts again."""
         self.facts = self._host.facts()
         return self.facts
 
-    def close_families(self, families: frozenset[Family]) -> None:
-        """Note the families whose forwarding has to be switched on now, before it is. Raises StoreError."""
+    def forwarding_steps(self, families: frozenset[Family]) -> tuple[Op, ...]:
+        """What has to be done before networks of these families can be routed. Effects: none.
+
+        The drop for everybody else's traffic comes before the switch: the host is never an open router.
+        """
+        ops = self._host_steps(self._closed_with(families))
+        return tuple(sorted(ops, key=lambda op: not isinstance(op.item, Element)))
+
+    def ensure_forwarding(self, families: frozenset[Family]) -> None:
+        """Switch forwarding on where it is off, and note that we did. Never taken back: others may come to need it.
+
+        Raises StoreError, ApplyFailed.
+        """
+        steps = self.forwarding_steps(families)
         closed = self._closed_with(families)
         if closed != self.closed:
-            self._store.set_meta(CLOSED_KEY, " ".join(str(int(family)) for family in sorted(closed)))
+            families_text = " ".join(str(int(family)) for family in sorted(closed))
+            self._store.set_meta(CLOSED_KEY, f"{self._boot()} {families_text}")
             self.closed = closed
+        apply(self._kernel, steps, locate_in(self.world))
+
+    def _host_steps(self, closed: frozenset[Family]) -> tuple[Op, ...]:
+        wanted = state_of(*compile_host(self.facts, closed))
+        return diff(wanted, self._kernel.observe(wanted.values(), locate_in(self.world)), reason_in(self.world))
 
     def _closed_with(self, families: frozenset[Family]) -> frozenset[Family]:
         return self.closed | {family for family in families if not self.facts.forwarding.get(family, False)}
 
-    def compiled(self, scope: Scope, world: World | None = None) -> State:
+    def compiled(self, scope: Scope) -> State:
         """What the objects in scope want of the kernel."""
-        return compile_scope(world or self.world, scope, self.facts, self.closed)
+        return compile_scope(self.world, scope, self.facts, self.closed)
 
     def commit(self, change: Change) -> None:
         """Make a change real that wants nothing of the kernel yet. Raises StoreError."""
         self._store.commit(change)
         self.world = self.world.after(change)
 
-    def plan(self, change: Change, scope: Scope, *, families: frozenset[Family] = frozenset()) -> Planned:
-        """What `change` would do. `families` are those that need forwarding from now on.
-
-        Effects: none. Raises Conflict when somebody else's link has one of our names.
-        """
-        closed = self._closed_with(families)
+    def plan(self, change: Change, scope: Scope) -> Planned:
+        """What `change` would do. Effects: none. Raises Conflict when somebody else's link has one of our names."""
         after = self.world.after(change)
-        before_state = compile_scope(self.world, scope, self.facts, closed)
-        after_state = compile_scope(after, scope, self.facts, closed)
+        before_state = compile_scope(self.world, scope, self.facts, self.closed)
+        after_state = compile_scope(after, scope, self.facts, self.closed)
         observed = self._kernel.observe({**before_state, **after_state}.values(), locate_in(after, self.world))
         check_owners(after_state, observed)
         ops = diff(after_state, observed, reason_in(after, self.world))

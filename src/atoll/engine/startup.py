@@ -15,18 +15,13 @@ from atoll.plan.compile import compile_sandbox, forwarding_families
 
 _log = logging.getLogger(__name__)
 
-BOOT_KEY = "boot"
-"""Store fact: boot id and namespace cookie of the host that the kernel state was made in."""
-
 
 def start(context: Context, sandboxes: SandboxVerbs) -> None:
     """Everything that has to be right before the first request. Idempotent; changes nothing that is right.
 
     Raises StoreError, KernelError (no nftables), and what the default networks raise.
     """
-    facts = context.path.look()
-    boot = f"{facts.boot_id}/{facts.netns_cookie}"
-    context.path.load(same_boot=context.store.meta(BOOT_KEY) == boot)
+    context.path.load()
     if not context.store.meta(HOST_KEY):
         context.store.set_meta(HOST_KEY, context.host.new_id())
     context.kernel.prepare()
@@ -35,11 +30,10 @@ def start(context: Context, sandboxes: SandboxVerbs) -> None:
     release_dead(context, sandboxes)
     _make_defaults(context)
     _hold_stored_ports(context)
-    context.path.close_families(forwarding_families(context.world))
+    context.path.ensure_forwarding(forwarding_families(context.world))
     context.reconciler.sweep_host()
     for sandbox_id in context.world.sandboxes:
         context.follow_relay(sandbox_id)
-    context.store.set_meta(BOOT_KEY, boot)
 
 
 def release_dead(context: Context, sandboxes: SandboxVerbs, only: frozenset[str] | None = None) -> None:

@@ -50,14 +50,14 @@ def compile_scope(world: World, scope: Scope, facts: HostFacts, closed: frozense
     """
     items: list[Item] = []
     if scope.host:
-        items.extend(compile_host(world, facts, closed))
-    for network_id in scope.networks:
+        items.extend(compile_host(facts, closed))
+    for network_id in sorted(scope.networks):
         if network_id in world.networks:
             items.extend(compile_network(world.networks[network_id], facts))
-    for sandbox_id in scope.sandboxes:
+    for sandbox_id in sorted(scope.sandboxes):
         if sandbox_id in world.sandboxes:
             items.extend(compile_sandbox(world, world.sandboxes[sandbox_id], facts))
-    for allowance_id in scope.allowances:
+    for allowance_id in sorted(scope.allowances):
         items.extend(_compile_allowance(world, allowance_id))
     return state_of(*items)
 
@@ -69,15 +69,16 @@ def forwarding_families(world: World) -> frozenset[Family]:
     )
 
 
-def compile_host(world: World, facts: HostFacts, closed: frozenset[Family]) -> Iterable[Item]:
+def compile_host(facts: HostFacts, closed: frozenset[Family]) -> Iterable[Item]:
     """Forwarding, and the elements that keep the host from routing between interfaces that aren't ours.
 
-    Only for families that a network needs and in which atoll had to switch it on. And whether ::1 is the
+    Only for families in which atoll had to switch it on, and for as long as it may be on: also when no
+    network needs it any more. And whether ::1 is the
     relay's: where frames of a bridge cross the inet hooks, the kernel drops the answers to ::1.
     """
     if facts.bridge_nf_call.get(Family.V6, False):
         yield Element("by_relay", (Family.V6.nfproto,))
-    for family in sorted(closed & forwarding_families(world)):
+    for family in sorted(closed):
         yield Element("closed", (family.nfproto,))
         if family is Family.V4:
             yield Sysctl(HOST, "net/ipv4/ip_forward", "1")
