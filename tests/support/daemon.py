@@ -186,3 +186,5 @@ def daemon_host(purpose: str, *, options: Sequence[str] = (), start: bool = True
                 host.kill9()
             RelayClient(host.directory / "run" / "relay.sock").stop()
             unmount_namespaces(host.netns_directory)
+            # The daemon makes the directory a mount of its own, to share what is mounted below.
+            subprocess.run(["umount", "--lazy", host.netns_directory], check=False, capture_output=True)

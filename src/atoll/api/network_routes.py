@@ -25,10 +25,10 @@ class NetworkRoutes:
             ("GET", "/networks/", self.list),
             ("POST", "/networks/create", self.create),
             ("POST", "/networks/prune", self.prune),
-            ("GET", "/networks/{reference}", self.inspect),
-            ("DELETE", "/networks/{reference}", self.remove),
-            ("POST", "/networks/{reference}/connect", self.connect),
-            ("POST", "/networks/{reference}/disconnect", self.disconnect),
+            ("GET", "/networks/{reference:[^/]+}", self.inspect),
+            ("DELETE", "/networks/{reference:[^/]+}", self.remove),
+            ("POST", "/networks/{reference:[^/]+}/connect", self.connect),
+            ("POST", "/networks/{reference:[^/]+}/disconnect", self.disconnect),
         ]
 
     async def list(self, request: web.Request) -> web.Response:
