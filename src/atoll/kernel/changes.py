@@ -234,12 +234,12 @@ def _makes_link(op: Op) -> bool:
 
 
 def _refused(op: Op, refusal: Refusal) -> KernelError:
-    error = refused(f"cannot {step_words(op)}", refusal)
+    note = ""
     if refusal.errno == errno.EEXIST and isinstance(op.item, Veth):
-        error.message += f", {op.item.peer_ifname} is in the namespace already"
+        note = f"{op.item.peer_ifname} is in the namespace already"
     if refusal.errno == errno.EEXIST and isinstance(op.item, Route):
-        error.message += ", by another route of the same metric"
-    return error
+        note = "another route of the same metric is there"
+    return refused(f"cannot {step_words(op)}", refusal, note)
 
 
 def _missing(op: Op, reason: str) -> KernelError:

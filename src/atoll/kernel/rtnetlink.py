@@ -185,11 +185,11 @@ class RouteSocket:
             raise KernelError(f"no answer over netlink in {ANSWER_SECONDS} s", errno=errno.ETIMEDOUT) from error
 
 
-def refused(what: str, refusal: Refusal) -> KernelError:
-    """The error for a refused request; `what` is "cannot ..."."""
+def refused(what: str, refusal: Refusal, note: str = "") -> KernelError:
+    """The error for a refused request; `what` is "cannot ...", `note` what the errno means here."""
     name = errno.errorcode.get(refusal.errno, str(refusal.errno))
     return KernelError(
-        f"{what}: {os.strerror(refusal.errno).lower()}",
+        f"{what}: {note or os.strerror(refusal.errno).lower()}",
         errno=refusal.errno,
         detail=f"{name}: {refusal.reason}" if refusal.reason else name,
     )
