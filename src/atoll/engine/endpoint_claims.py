@@ -68,13 +68,13 @@ def _check_mode(world: World, network: Network, sandbox: Sandbox) -> None:
     if sandbox.kind is SandboxKind.HOST and network.driver is not Driver.HOST:
         raise Forbidden(f"{sandbox.name} uses the host's own namespace and can't be connected to {network.name}")
     if network.driver is Driver.HOST and sandbox.kind is not SandboxKind.HOST:
-        raise Forbidden(
+        raise InvalidRequest(
             "container cannot be disconnected from host network or connected to host network",
             hint=f"atoll sandbox create NAME --network {network.name}",
         )
     drivers = {world.networks[endpoint.network_id].driver for endpoint in mine}
     if Driver.NULL in drivers or (network.driver is Driver.NULL and mine):
-        raise Forbidden(
+        raise InvalidRequest(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
             hint=f"atoll network disconnect none {sandbox.name}",
         )

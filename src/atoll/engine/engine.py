@@ -1,6 +1,6 @@
 """The engine of one host: the verbs, start-up, and the answer to what others change."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from atoll.engine import startup
@@ -18,6 +18,8 @@ from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.engine.watch import Watch
 from atoll.kernel.hostports import HostPorts
 from atoll.kernel.kernel import Kernel
+from atoll.kernel.monitor import Lost
+from atoll.kernel.notices import Notice
 from atoll.model.facts import HostFacts
 from atoll.model.firewall import TABLE, TABLE_FAMILY
 from atoll.model.world import World
@@ -52,7 +54,6 @@ class Engine:
         self._watch = Watch(self._context, self._sandboxes)
         self.ready = False
 
-        self.notice = self._watch.take
         self.create_network = self._networks.create
         self.remove_network = self._networks.remove
         self.prune_networks = self._networks.prune
@@ -98,12 +99,21 @@ class Engine:
         views = network_views(path.world, path.facts, path.closed, {})
         return Rules(f"{TABLE_FAMILY} {TABLE}", self._context.kernel.owned(), views, counts)
 
+    def notice(self, notices: Iterable[Notice | Lost]) -> None:
+        """React to what the monitor saw."""
+        if self.ready:
+            self._watch.take(notices)
+
     def sweep(self) -> None:
         """Look at everything again, for what changes without a notice (sysctls)."""
+        if not self.ready:
+            return
         self._context.path.look()
         self._context.reconciler.sweep_host()
 
     def idle(self) -> bool:
         """Do a slice of background work; True while there is more."""
+        if not self.ready:
+            return False
         self._context.kernel.reap()
         return self._context.reconciler.sweep_some()

@@ -10,6 +10,7 @@ from atoll.kernel.undo import apply
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
 from atoll.model.items import Bridge, Element, Item, Netns, State, Veth, state_of
+from atoll.model.names import short_id
 from atoll.model.ops import Op, Step
 from atoll.model.sandbox import NetnsEvidence
 from atoll.model.world import Change, Record, World, kind_of
@@ -153,25 +154,37 @@ def locate_in(*worlds: World) -> Locate:
 
 
 def reason_in(*worlds: World) -> Reason:
-    """Which object wants an item, in words, for the steps that people read."""
+    """Which object wants an item, in words, for the steps that people read; the first world that knows it names it."""
 
     def reason(item: Item) -> str:
         match item:
             case Bridge() | Veth():
-                return item.alias.removeprefix("atoll:").replace(":", " ")[:40]
+                return _owner_name(worlds, item.alias)
             case Netns():
                 return f"sandbox {_sandbox_name(worlds, item.id)}"
             case Element():
-                return f"set {item.set}"
+                return f"firewall {item.set}"
             case _:
                 return f"sandbox {_sandbox_name(worlds, item.netns)}" if item.netns else "host"
 
     return reason
 
 
+def _owner_name(worlds: tuple[World, ...], alias: str) -> str:
+    kind, _, object_id = alias.removeprefix("atoll:").partition(":")
+    for world in worlds:
+        if object_id in world.networks:
+            return f"network {world.networks[object_id].name}"
+        endpoint = world.endpoints.get(object_id)
+        if endpoint is not None:
+            network = world.networks[endpoint.network_id].name
+            return f"endpoint of {_sandbox_name(worlds, endpoint.sandbox_id)} on {network}"
+    return f"left over: {kind} {short_id(object_id)}"
+
+
 def _sandbox_name(worlds: tuple[World, ...], sandbox_id: str) -> str:
     names = (world.sandboxes[sandbox_id].name for world in worlds if sandbox_id in world.sandboxes)
-    return next(names, sandbox_id[:12])
+    return next(names, short_id(sandbox_id))
 
 
 def check_owners(wanted: State, observed: State) -> None:

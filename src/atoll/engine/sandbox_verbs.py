@@ -7,7 +7,7 @@ from atoll.engine.holding import hold_mappings
 from atoll.engine.outcome import Outcome
 from atoll.engine.path import Planned
 from atoll.engine.sandbox_claims import claim_endpoints, claim_sandbox, wanted_endpoints
-from atoll.errors import Conflict, Forbidden, InUse
+from atoll.errors import Conflict, InUse
 from atoll.model.addresses import Family, IPAddress
 from atoll.model.network import Driver
 from atoll.model.ports import PortBinding
@@ -124,7 +124,7 @@ class SandboxVerbs:
                 subject=member.name,
             )
         if source.driver is Driver.HOST:
-            raise Forbidden("container cannot be disconnected from host network or connected to host network")
+            raise InvalidRequest("container cannot be disconnected from host network or connected to host network")
         planned = ctx.path.plan(Change(deletes=(mine[0],)), _scope(member))
         if not dry_run:
             for _, error in ctx.path.carry_through(planned):
