@@ -73,7 +73,9 @@ class Kernel(Protocol):
     def survey(self, sandboxes: Iterable[str], locate: Locate) -> State:
         """Everything of ours on the host, and inside the namespaces of `sandboxes`.
 
-        A namespace that is gone contributes nothing. Effects: none.
+        A namespace that is gone contributes nothing. Made for finding what is left over: fields that an item
+        may leave unset are filled in, the `netns` of a veth that leads to none of `sandboxes` is "", and
+        namespaces and sysctls, which bear no mark, are left out. `observe` is what to compare with. Effects: none.
         """
         ...
 
