@@ -26,7 +26,7 @@ def claim_endpoint(
     """The endpoint of `sandbox` on `network`, with what was asked and the rest chosen.
 
     `used_ifnames` are interfaces that the namespace has already. Raises InvalidRequest, Conflict
-    (address, name or MAC in use, connected already), Forbidden (mode), Exhausted.
+    (address, name or MAC in use, connected already), Forbidden (a shared namespace), Exhausted.
     """
     _check_mode(world, network, sandbox)
     endpoint_id = host.new_id()

@@ -112,7 +112,7 @@ class SandboxVerbs:
         """Take a sandbox off a network; its default routes and published ports move to the next one.
 
         `force` makes an unknown connection no error for dead containers in Docker; here it changes
-        nothing, as what is dead is released by itself. Raises NotFound, Conflict, Forbidden.
+        nothing, as what is dead is released by itself. Raises NotFound, Conflict, InvalidRequest (the host network).
         """
         ctx = self._
         source, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
