@@ -45,9 +45,12 @@ def site() -> Iterator[Site]:
     with Lab("cont") as lab:
         lan = lab.switch("lan", "10.99.0.0/24", "fd99::/64")
         host, outside = lab.host("host", lan), lab.host("outside", lan)
+        host.set_sysctls({"bridge/bridge-nf-call-iptables": 0, "bridge/bridge-nf-call-ip6tables": 0})
         host.start_daemon()
         host.atoll("network create --ipv6 --subnet 10.88.0.0/24 --subnet fd88::/64 --bridge-name front0 front")
-        host.atoll("sandbox create web --network front,ip=10.88.0.10 -p 8080:80 -p 9000:9000/udp -p 9001:9001")
+        host.atoll(
+            "sandbox create web --network front,ip=10.88.0.10,ip6=fd88::10 -p 8080:80 -p 9000:9000/udp -p 9001:9001"
+        )
         Answerer(host.sandbox("web"), "web", [("tcp", "0.0.0.0", 80), ("tcp", "::", 80)])
         yield Site(lab, host, outside)
 
@@ -128,6 +131,8 @@ BREAKS = {
     "bridge down": "ip link set front0 down",
     "gateway address removed": "ip addr del 10.88.0.1/24 dev front0",
     "IPv6 gateway address removed": "ip addr del fd88::1/64 dev front0",
+    "address inside removed": "{inside} ip addr del 10.88.0.10/24 dev eth0",
+    "default route inside removed": "{inside} ip route del default",
 }
 
 
@@ -143,7 +148,7 @@ def test_what_others_break_is_mended_within_a_second(site: Site, what: str) -> N
 
     assert works()
     events = site.daemon.events()
-    site.host.run(BREAKS[what].format(veth=veth))
+    site.host.run(BREAKS[what].format(veth=veth, inside=f"nsenter --net={site.host.sandbox('web').path}"))
     took_s = within(REPAIR_MAX_S + 0.4, works)  # the asking itself takes up to 0.4 s
     assert took_s < REPAIR_MAX_S + 0.4
     if what != "ruleset flushed" or not json.loads(site.host.atoll("rules --format json").stdout)[0]["Owned"]:
@@ -154,7 +159,23 @@ def test_what_others_break_is_mended_within_a_second(site: Site, what: str) -> N
 def _told_by(what: str) -> str:
     if "ruleset" in what:
         return "daemon"
-    return "sandbox" if "cable" in what else "network"
+    return "sandbox" if "cable" in what or "inside" in what else "network"
+
+
+@pytest.mark.parametrize(
+    ("lost", "shown"),
+    [
+        ("ip neigh del fd88::10 dev front0", "ip -6 neigh show dev front0"),
+        ("ip neigh del 10.88.0.10 dev front0", "ip -4 neigh show dev front0"),
+        ("ip -6 route del local ::1 dev front0 table local", "ip -6 route show table local ::1 dev front0"),
+    ],
+)
+def test_what_only_we_would_miss_is_put_back_within_a_second(site: Site, lost: str, shown: str) -> None:
+    before = site.host.out(shown)
+    assert "proto 167" in before
+    site.host.run(lost)
+    assert site.host.out(shown) != before
+    within(REPAIR_MAX_S, lambda: site.host.out(shown) == before)
 
 
 def test_a_reboot_rebuilds_what_was_made_and_releases_what_was_attached(site: Site) -> None:

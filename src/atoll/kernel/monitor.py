@@ -13,12 +13,12 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from atoll.errors import KernelError
 from atoll.kernel.nlmsg import SOL_NETLINK, Exchange, Message, attribute, attributes, messages
-from atoll.kernel.notices import Notice, Transactions, decode_route
+from atoll.kernel.notices import Event, Notice, Subject, Transactions, decode_route
 from atoll.model.items import ROUTE_PROTOCOL
 
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
@@ -69,6 +69,8 @@ class Monitor:
         except BaseException:
             self._route.close()
             raise
+        # Read after listening has begun, so that no new link is missed.
+        self._names = dict(socket.if_nameindex())
 
     def filenos(self) -> tuple[int, int]:
         """What to wait on for reading, level-triggered."""
@@ -100,7 +102,7 @@ class Monitor:
             for part in messages(datagram):
                 notice = decode_route(part, nsid, own=self._is_mine(part))
                 if notice is not None:
-                    found.append(notice)
+                    found.append(self._named(notice))
         for received in islice(self._receive(self._netfilter), DATAGRAMS_PER_READ_MAX):
             if isinstance(received, Lost):
                 self._transactions.forget()
@@ -115,6 +117,18 @@ class Monitor:
         """Stop listening."""
         self._route.close()
         self._netfilter.close()
+
+    def _named(self, notice: Notice) -> Notice:
+        """The notice with its interface's name, which the kernel tells only of links and IPv4 addresses."""
+        if notice.nsid is not None or not notice.ifindex:
+            return notice
+        if notice.subject is not Subject.LINK:
+            return replace(notice, ifname=notice.ifname or self._names.get(notice.ifindex, ""))
+        if notice.event is Event.NEW:
+            self._names[notice.ifindex] = notice.ifname
+        else:
+            self._names.pop(notice.ifindex, None)
+        return notice
 
     def _is_mine(self, part: Message) -> bool:
         return part.port in self._mine
