@@ -7,7 +7,7 @@ from atoll.engine.holding import hold_mappings
 from atoll.engine.outcome import Outcome
 from atoll.engine.path import Planned
 from atoll.engine.sandbox_claims import claim_endpoints, claim_sandbox, wanted_endpoints
-from atoll.errors import Conflict, InUse
+from atoll.errors import Conflict, InUse, InvalidRequest
 from atoll.model.addresses import Family, IPAddress
 from atoll.model.network import Driver
 from atoll.model.ports import PortBinding
