@@ -33,7 +33,8 @@ class Published:
     at_second_address: bool = False
 
 
-RANGE = "12000-12099:12000-12099"
+RANGE = "12000-12049:12000-12049"
+LONG = "13000-13999:13000-13999"
 SHIFTED = "9000-9002:7000-7002"
 
 
@@ -46,9 +47,12 @@ class Form(Enum):
     LOOPBACK = Published("loopback only", "{loopback}:8082:82", 8082, 82)
     SHIFTED = Published("shifted", SHIFTED, 9001, 7001)
     RANGE_FIRST = Published("range, first", RANGE, 12000, 12000)
-    RANGE_MIDDLE = Published("range, middle", RANGE, 12050, 12050)
-    RANGE_LAST = Published("range, last", RANGE, 12099, 12099)
-    RANGE_PAST = Published("range, one past", RANGE, 12100, 12100)
+    RANGE_MIDDLE = Published("range, middle", RANGE, 12025, 12025)
+    RANGE_LAST = Published("range, last", RANGE, 12049, 12049)
+    RANGE_PAST = Published("range, one past", RANGE, 12050, 12050)
+    LONG_FIRST = Published("1,000 ports, first", LONG, 13000, 13000)
+    LONG_LAST = Published("1,000 ports, last", LONG, 13999, 13999)
+    LONG_PAST = Published("1,000 ports, one past", LONG, 14000, 14000)
     UNPUBLISHED = Published("unpublished", "", 7777, 7777)
     V4_ONLY = Published("IPv4-only endpoint", "8090:90", 8090, 90, sandbox="old")
     ICC_OFF = Published("network without icc", "8095:95", 8095, 95, sandbox="quiet")

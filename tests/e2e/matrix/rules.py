@@ -31,6 +31,9 @@ ANSWERS_AT = {
     Form.RANGE_MIDDLE: {LAN, LOOPBACK},
     Form.RANGE_LAST: {LAN, LOOPBACK},
     Form.RANGE_PAST: set[str](),
+    Form.LONG_FIRST: {LAN, LOOPBACK},
+    Form.LONG_LAST: {LAN, LOOPBACK},
+    Form.LONG_PAST: set[str](),
     Form.UNPUBLISHED: set[str](),
     Form.V4_ONLY: {LAN, LOOPBACK},
     Form.ICC_OFF: {LAN, LOOPBACK},
@@ -67,6 +70,11 @@ DEVIATIONS = (
         lambda cell: _relayed(cell) and cell.protocol == "sctp",
         Outcome.CLOSED,
         "only the relay could carry it, and it doesn't carry SCTP",
+    ),
+    Deviation(
+        lambda cell: _relayed(cell) and cell.form in (Form.LONG_FIRST, Form.LONG_LAST),
+        Outcome.CLOSED,
+        "only the relay could carry it, and it has no sockets of ranges that are too long to be held",
     ),
     Deviation(_relayed, Outcome.GATEWAY, "carried by the relay, whose own address is the gateway's"),
     Deviation(

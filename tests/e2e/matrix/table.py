@@ -10,7 +10,7 @@ WIDTH = 16
 
 def render(results: Mapping[Cell, Outcome | str], bridge_nf_call: int) -> str:
     """The table of one setting: what was seen, `!` before what was not expected."""
-    head = f"{'port':<23}{'':<11}" + "".join(f"{origin.value:<{WIDTH}}" for origin in Origin)
+    head = f"{'port':<23}{'':<11}" + "".join(f"{origin.value:<{WIDTH}}" for origin in Origin).rstrip()
     lines = [f"bridge-nf-call = {bridge_nf_call}: who answers, and which client address the container sees", head]
     by_key = {(c.form, c.protocol, c.version, c.origin): c for c in results}
     for form in Form:
@@ -19,7 +19,7 @@ def render(results: Mapping[Cell, Outcome | str], bridge_nf_call: int) -> str:
                 row = [by_key.get((form, protocol, version, origin)) for origin in Origin]
                 shown = "".join(f"{_show(cell, results):<{WIDTH}}" for cell in row)
                 lines.append(f"{form.value.label:<23}{protocol:<5}{f'IPv{version}':<6}{shown}".rstrip())
-    return "\n".join([*lines, "", *(f"{d.outcome.value or 'closed':<8} {d.why}" for d in DEVIATIONS)]) + "\n"
+    return "\n".join([*lines, "", *(f"{_word(d.outcome):<8} {d.why}" for d in DEVIATIONS)]) + "\n"
 
 
 def failing(results: Mapping[Cell, Outcome | str]) -> list[str]:
