@@ -195,3 +195,14 @@ def test_nonsense_on_the_control_socket_is_answered_or_cut_off(hosts: Row) -> No
 def test_control_socket_is_root_only(hosts: Row) -> None:
     with relay(hosts) as client:
         assert client.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_controller_that_leaves_ends_a_relay_that_serves_nothing(hosts: Row) -> None:
+    with relay(hosts) as client:
+        pid = client.pid()
+        with published(hosts, client):
+            client.close()
+            assert client.pid() == pid
+        client.close()
+        eventually(lambda: not Path(f"/proc/{pid}").exists())
+        assert not client.path.exists()

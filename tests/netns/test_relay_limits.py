@@ -5,6 +5,8 @@ import os
 import resource
 import select
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,12 +21,14 @@ from tests.support.relayed import (
     RESET_ON_CLOSE,
     Row,
     ask,
+    bound,
     connect,
     echo,
     published,
     read_all,
     relay,
     row,
+    target,
     tcp_server,
     udp_client,
     udp_server,
@@ -154,14 +158,18 @@ def test_flows_end_when_idle_and_at_the_limit(hosts: Row) -> None:
         eventually(lambda: client.entries()["web"].open == 0)
 
 
-def test_idle_relay_ends_by_itself(hosts: Row) -> None:
-    with relay(hosts, Limits(idle_exit_s=0.5)) as client:
+def test_relay_that_nobody_asks_for_anything_ends_by_itself(hosts: Row) -> None:
+    limits = Limits(idle_exit_s=0.5)
+    with relay(hosts, limits) as client, bound(hosts.host, UDP) as held:
         pid = client.pid()
-        with published(hosts, client):
-            client.close()
-            assert _asleep(pid) <= 1
-            assert client.running()
-        assert _asleep(pid) <= 1
+        assert _asleep(pid) <= 1, "a controller keeps it"
+        client.sync({"web": target(UDP)}, {"web": held})
         client.close()
-        eventually(lambda: not Path(f"/proc/{pid}").exists())
-        assert not client.path.exists()
+        assert _asleep(pid) <= 1, "a port keeps it"
+        assert client.pid() == pid
+
+        deserted = client.path.with_name("deserted")
+        command = [sys.executable, "-m", "atoll.relay", "--control", str(deserted), "--idle-exit-s", "0.5"]
+        subprocess.run(command, check=True)
+        assert deserted.exists()
+        eventually(lambda: not deserted.exists())

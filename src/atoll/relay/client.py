@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atoll.errors import InvalidRequest, Unavailable
+from atoll.errors import AtollError, InvalidRequest, Unavailable
 from atoll.relay.limits import Limits
 from atoll.relay.wire import (
     PACKET_BYTES_MAX,
@@ -128,10 +128,13 @@ class RelayClient:
             self._dismiss()
 
     def close(self) -> None:
-        """Leave the relay running and close the connection to it."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        """Leave the relay: one that serves something runs on, one that has nothing to serve ends."""
+        if self._sock is None:
+            return
+        with contextlib.suppress(AtollError):
+            if not self.entries():
+                self._dismiss()
+        self._disconnect()
 
     def _start(self) -> str:
         """Start a relay, which returns when it answers; what it said."""
@@ -160,7 +163,12 @@ class RelayClient:
             if self._sock is not None:
                 with contextlib.suppress(OSError):
                     self._sock.recv(1)
-        self.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
 
     def _connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -190,6 +198,6 @@ class RelayClient:
             if not packet:
                 raise ConnectionResetError("the relay has ended")
         except OSError as error:
-            self.close()
+            self._disconnect()
             raise Unavailable(f"the relay at {self.path} doesn't answer", detail=str(error)) from error
         return parse(packet), [socket.socket(fileno=descriptor) for descriptor in descriptors]
