@@ -7,22 +7,35 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from atoll.lab.story import Story
 
 DEMO_MAX_S = 20
+MARK = f"TEST_DEMO_MARK={os.getpid()}".encode()
 
 
 def start() -> "subprocess.Popen[str]":
+    """The demo, with a mark in its environment that everything it starts inherits."""
     return subprocess.Popen(
-        [sys.executable, "-m", "atoll", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "atoll", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TEST_DEMO_MARK": str(os.getpid())},
     )
 
 
 def left_by(pid: int) -> list[Path]:
+    """Namespaces and directories of the demo of this process, and processes that it started."""
     places = (Path("/run/netns"), Path(tempfile.gettempdir()))
-    return [path for place in places for path in place.glob(f"atoll-lab-{pid}-*")]
+    found = [path for place in places for path in place.glob(f"atoll-lab-{pid}-*")]
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if MARK in (process / "environ").read_bytes():
+                found.append(process)
+    return found
 
 
 def links() -> str:

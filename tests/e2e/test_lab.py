@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from atoll.lab.flow import Flow
-from atoll.lab.leftovers import sweep
+from atoll.lab.leftovers import delete_namespace, sweep
 from atoll.lab.namespace import residents
 from atoll.lab.probe import Answerer, Question, ask, ask_one
 from atoll.lab.topology import Lab
@@ -99,3 +99,13 @@ def test_a_flow_reports_what_was_dropped(protocol: str) -> None:
             assert 200 < report.lost < 700
         else:
             assert report.lost == 0 and report.longest_ms > 250
+
+
+def test_a_program_whose_namespace_went_before_it_is_ended_too() -> None:
+    with Lab("t") as lab:
+        host = lab.host("one")
+        process = host.start("sh -c 'echo up; sleep 1000'")
+        assert process.stdout is not None and process.stdout.readline() == "up\n"
+        delete_namespace(host.path)
+        assert process.poll() is None
+    assert process.poll() is not None

@@ -42,7 +42,12 @@ class Capture:
         self._packets: list[Packet] = []
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
-            argv(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+            argv(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,  # ^C on the terminal is the lab's to answer
         )
         self._await_listening(ifname)
         self._reader = threading.Thread(target=self._read, daemon=True)

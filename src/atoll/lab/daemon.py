@@ -84,7 +84,7 @@ class Daemon:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not self._ready():
             if process.poll() is not None:

@@ -39,8 +39,16 @@ class Leg:
 class Host(Namespace):
     """A machine as far as networking goes. Made by `Lab.host`."""
 
-    def __init__(self, name: str, path: Path, legs: tuple[Leg, ...], directory: Path) -> None:
-        super().__init__(name, path)
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        legs: tuple[Leg, ...],
+        *,
+        directory: Path,
+        started: list[subprocess.Popen[str]],
+    ) -> None:
+        super().__init__(name, path, started)
         self.legs = legs
         self.netns_directory = directory / "netns"
         self.state_directory = directory / "state"
@@ -108,7 +116,8 @@ class Host(Namespace):
     def sandbox(self, name: str) -> Namespace:
         """The namespace of a sandbox, to run programs in. Raises CommandFailed when there is no such sandbox."""
         found = self.inspect("sandbox", name)
-        return Namespace(name, self.path if found["Kind"] == "host" else Path(found["NetnsPath"]))
+        path = self.path if found["Kind"] == "host" else Path(found["NetnsPath"])
+        return Namespace(name, path, self.started)
 
     def sandbox_paths(self) -> Sequence[Path]:
         """Where the namespaces of this host's own sandboxes are mounted."""

@@ -27,11 +27,16 @@ class CommandFailed(AtollError):
 
 
 class Namespace:
-    """A network namespace that somebody else made; `path` is where it can be opened."""
+    """A network namespace that somebody else made; `path` is where it can be opened.
 
-    def __init__(self, name: str, path: Path) -> None:
+    What is left running in it is added to `started`. A namespace can go before those who live in it, and then they
+    can't be found by it any more.
+    """
+
+    def __init__(self, name: str, path: Path, started: list[subprocess.Popen[str]]) -> None:
         self.name = name
         self.path = path
+        self.started = started
 
     def argv(self, command: Command) -> list[str]:
         """The command as it has to be started from outside. `ip netns exec` would hide /sys, nsenter doesn't."""
@@ -61,15 +66,21 @@ class Namespace:
         return found
 
     def start(self, command: Command, *, cwd: Path | None = None) -> subprocess.Popen[str]:
-        """Start a program and leave it running, its input and outputs piped. The lab ends it at the latest."""
-        return subprocess.Popen(
+        """Start a program in a process group of its own and leave it running, its input and outputs piped.
+
+        The lab ends it, and what it has started, at the latest.
+        """
+        process = subprocess.Popen(
             self.argv(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
+            process_group=0,
         )
+        self.started.append(process)
+        return process
 
     def program(self, name: str, *arguments: str) -> list[str]:
         """The command of one of the lab's own programs (`programs/NAME.py`), started without site packages."""
@@ -127,6 +138,19 @@ def end_residents(paths: Sequence[Path], *, patience_s: float = 2) -> None:
             time.sleep(0.01)
         if not left:
             return
+
+
+def end_started(started: Iterable[subprocess.Popen[str]]) -> None:
+    """End process groups that were left running, and close their pipes."""
+    for process in started:
+        if process.returncode is None:  # not waited for yet, so its number is still its own
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
 
 
 def _is_own(path: Path) -> bool:

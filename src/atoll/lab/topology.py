@@ -5,6 +5,7 @@ import ipaddress
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import TracebackType
 from atoll.errors import InvalidRequest
 from atoll.lab.host import Host, Leg
 from atoll.lab.leftovers import NETNS_DIRECTORY, add_namespace, delete_namespace, sweep
-from atoll.lab.namespace import Namespace, end_residents
+from atoll.lab.namespace import Namespace, end_residents, end_started
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,11}\Z")
 
@@ -21,8 +22,14 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,11}\Z")
 class Switch(Namespace):
     """A LAN: a namespace with one bridge, `lan0`, and a subnet of each family it has. Deals out addresses in order."""
 
-    def __init__(self, name: str, path: Path, subnets: tuple[IPv4Network | IPv6Network, ...]) -> None:
-        super().__init__(name, path)
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        subnets: tuple[IPv4Network | IPv6Network, ...],
+        started: list[subprocess.Popen[str]],
+    ) -> None:
+        super().__init__(name, path, started)
         self.subnets = subnets
         self._dealt = 0
 
@@ -45,12 +52,14 @@ class Lab:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self._prefix}-"))
         self._switches: dict[str, Switch] = {}
         self._hosts: dict[str, Host] = {}
+        self._started: list[subprocess.Popen[str]] = []
         self._closed = False
         atexit.register(self.close)
 
     def switch(self, name: str, *subnets: str) -> Switch:
         """A new LAN; no two subnets of one family. Addresses exist only inside the lab."""
-        made = Switch(name, self._namespace(name), tuple(ipaddress.ip_network(subnet) for subnet in subnets))
+        networks = tuple(ipaddress.ip_network(subnet) for subnet in subnets)
+        made = Switch(name, self._namespace(name), networks, self._started)
         self._switches[name] = made
         made.set_sysctls({f"bridge/bridge-nf-call-{tables}": 0 for tables in ("iptables", "ip6tables")})
         made.run(
@@ -62,7 +71,7 @@ class Lab:
     def host(self, name: str, *switches: Switch, forwarding: bool = False) -> Host:
         """A new host with a leg on each switch: eth0, eth1... With `forwarding` it's a router."""
         legs = tuple(Leg(f"eth{number}", switch, switch.deal()) for number, switch in enumerate(switches))
-        made = Host(name, self._namespace(name), legs, self.directory / name)
+        made = Host(name, self._namespace(name), legs, directory=self.directory / name, started=self._started)
         self._hosts[name] = made
         made.plug()
         if forwarding:
@@ -89,6 +98,7 @@ class Lab:
             host.power_off()
         paths = [space.path for space in (*self._hosts.values(), *self._switches.values())]
         end_residents(paths)
+        end_started(self._started)
         for path in paths:
             delete_namespace(path)
         shutil.rmtree(self.directory, ignore_errors=True)
