@@ -33,12 +33,12 @@ class Stage:
         host.start_daemon()
         return cls(lab, story, host, outside)
 
-    def atoll(self, command: Command, *, quietly: bool = False) -> str:
+    def atoll(self, command: Command, *, quietly: bool = False, lines_max: int = 12) -> str:
         """Run an atoll command on the host and show it; what it prints is returned, and shown unless `quietly`."""
         self.story.typed("host", f"atoll {shlex.join(words(command))}")
         printed = self.host.atoll(command).stdout
         if not quietly:
-            self.story.show(printed)
+            self.story.show(printed, lines_max=lines_max)
         return printed
 
     def change(self, command: Command, *, only: str = "") -> str:
