@@ -18,6 +18,8 @@ from atoll.lab.host import Host
 from atoll.lab.topology import Lab
 from bench.cases import ATTACHES, PORT_COUNTS, PUBLISHES
 
+QUARTER = ATTACHES // 4
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -61,13 +63,17 @@ def measure() -> list[Figure]:
         floor = _floor(bare)
         daemon = host.start_daemon()
         connection = Connection(daemon.socket)
-        figures = [Figure("attach", _attach(connection), floor["attach"])]
+        figures = []
         base = statistics.median(_create(connection, []) for _ in range(PUBLISHES))
         for count in PORT_COUNTS:
             # Shifted by one, so that each port is an element of its own; a range of same numbers would be one.
             ports = [f"10000-{9999 + count}:10001-{10000 + count}"]
             taken = [max(0.0, _create(connection, ports) - base) for _ in range(PUBLISHES)]
             figures.append(Figure(f"publish {count} ports", taken, floor["publish"][str(count)]))
+        attached = _attach(connection)
+        # Apart, as the cost must not grow with how many there are.
+        figures.append(Figure(f"attach, first {QUARTER}", attached[:QUARTER], floor["attach"][:QUARTER]))
+        figures.append(Figure(f"attach, last {QUARTER} of {ATTACHES}", attached[-QUARTER:], floor["attach"][-QUARTER:]))
         return figures
 
 
