@@ -71,6 +71,8 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
             emit=emit,
         )
         engine.start()
+        # From here on its changes are no news; those of the start may be looked at once.
+        monitor.mine((firewall.port_id,))
         return Parts(engine, monitor, store.meta(HOST_KEY), stack.pop_all().close)
 
 

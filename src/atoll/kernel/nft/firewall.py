@@ -36,6 +36,11 @@ class Firewall:
         self._library.close()
 
     @property
+    def port_id(self) -> int:
+        """The netlink address from which every change of the table comes; 0 before the first message."""
+        return self._netlink.port_id
+
+    @property
     def owned(self) -> bool:
         """True when the table is ours alone, so that no other process's flush reaches it."""
         return self._table.owned
