@@ -432,15 +432,13 @@ def test_a_port_whose_bridge_was_deleted_differs(bench: Bench) -> None:
     assert not bench.differing(*network_items(), veth(2))
 
 
-def test_effects_are_carried_out(bench: Bench) -> None:
+def test_an_effect_never_fails_a_change(bench: Bench) -> None:
     bench.add(*everything(bench))
     address = ipaddress.ip_address("10.0.1.2")
-    bench.kernel.execute(
-        (FlushConntrack(address=address), Announce("s2", "eth0", address, veth(2).peer_mac)), bench.locate
-    )
-    with pytest.raises(StepFailed) as stop:
-        bench.kernel.execute((FlushConntrack(address=address), Announce("s9", "eth0", address, "")), bench.locate)
-    assert stop.value.index == 1
+    for gone in ("s2", "s9"):
+        bench.kernel.execute(
+            (FlushConntrack(address=address), Announce(gone, "eth0", address, veth(2).peer_mac)), bench.locate
+        )
 
 
 def test_the_table_is_built_once_and_purged(bench: Bench) -> None:

@@ -134,6 +134,15 @@ def test_a_changed_field_is_a_change_and_its_inverse_restores() -> None:
     assert op.inverse.item == wrong
 
 
+def test_neighbours_are_told_again_to_a_bridge_that_gets_its_mac_back() -> None:
+    wanted = compiled(small_world())
+    bridge = next(item for item in wanted.values() if isinstance(item, Bridge))
+    ops = diff(wanted, {**wanted, bridge.key: dataclasses.replace(bridge, mac="02:00:00:00:00:01")})
+    assert ops[0].item == bridge
+    told = {op.item for op in ops[1:]}
+    assert told == {item for item in wanted.values() if isinstance(item, Neighbour) and item.ifname == bridge.ifname}
+
+
 def test_default_gateway_is_the_highest_priority_then_the_first_name() -> None:
     world = small_world()
     routes = [item for item in compiled(world).values() if isinstance(item, Route) and item.netns != HOST]

@@ -10,7 +10,7 @@ from atoll.engine.host import Host
 from atoll.engine.path import Path, locate_in, reason_in
 from atoll.errors import AtollError
 from atoll.kernel.kernel import Kernel
-from atoll.model.items import HOST, Element, Item, Netns, State, Sysctl, Veth
+from atoll.model.items import HOST, Element, Item, Netns, State, Veth
 from atoll.model.ops import Step
 from atoll.model.world import World
 from atoll.plan.compile import Scope
@@ -47,9 +47,10 @@ class Reconciler:
         world = self._path.world
         wanted = {key: item for key, item in self._path.compiled(Scope.everything(world)).items() if _of_host(item)}
         locate = locate_in(world)
+        # The survey finds what is left over; of what is wanted only observing says whether it is right.
         observed = self._kernel.survey((), locate)
-        sysctls = [item for item in wanted.values() if isinstance(item, Sysctl)]
-        observed |= self._kernel.observe(sysctls, locate)
+        known = [item for item in wanted.values() if not isinstance(item, Element)]
+        observed |= self._kernel.observe(known, locate)
         mine, urgent = _without_cables(wanted, observed)
         theirs = {key: item for key, item in observed.items() if key in mine or key not in wanted}
         steps = diff(mine, theirs, reason_in(world))

@@ -3,7 +3,7 @@
     elements            one nft transaction
     namespaces          made and deleted one by one, by a throw-away thread each
     what is on links    one datagram a run; in a sandbox, by one thread that is inside
-    the rest            one by one
+    effects             handed to a thread that nobody waits for
 
 Law: after a failure the steps before are done, and it and those after it are not.
 """
@@ -12,6 +12,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
+from functools import partial
 from itertools import groupby
 from typing import Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from atoll.kernel import links, netns, sysctl
 from atoll.kernel.announce import announce
 from atoll.kernel.changes import Indexes, Place, carry_out
 from atoll.kernel.describe import step_words
+from atoll.kernel.effects import EffectThread
 from atoll.kernel.kernel import Locate, StepFailed
 from atoll.kernel.rtnetlink import RouteSocket, refused
 from atoll.model.items import HOST, Bridge, Element, Item, Netns, State, Sysctl, Veth
@@ -55,11 +57,13 @@ class Executor:
         observe: Callable[[Iterable[Item], Locate], State],
         elements: ElementChanges,
         flush: Callable[[FlushConntrack], int],
+        effects: EffectThread,
     ) -> None:
         self._host = host
         self._observe = observe
         self._elements = elements
         self._flush = flush
+        self._effects = effects
         self._indexes = Indexes()
         self._ipv6 = os.path.exists("/proc/sys/net/ipv6")  # noqa: PTH110
         self._detached: list[_End] | None = None
@@ -160,16 +164,16 @@ class Executor:
     def _effect(self, step: Step, locate: Locate) -> None:
         match step:
             case FlushConntrack():
-                self._flush(step)
+                self._effects.do(step_words(step), partial(self._flush, step))
             case Announce():
-                try:
-                    with netns.opened_as(locate(step.netns)) as descriptor:
-                        announce(descriptor, step.ifname, step.address, step.mac)
-                except (InvalidRequest, NotFound) as error:
-                    reason = f"cannot {step_words(step)}: {error.message}"
-                    raise KernelError(reason, errno=errno.ENOENT, subject=step.netns) from error
+                self._effects.do(step_words(step), partial(_announce, step, locate))
             case Op():
                 raise AssertionError(step)
+
+
+def _announce(step: Announce, locate: Locate) -> None:
+    with netns.opened_as(locate(step.netns)) as descriptor:
+        announce(descriptor, step.ifname, step.address, step.mac)
 
 
 def _unfolded(steps: Iterable[Step]) -> Iterator[tuple[int, Step]]:

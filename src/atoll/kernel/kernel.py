@@ -81,5 +81,7 @@ class Kernel(Protocol):
 
     def execute(self, steps: Sequence[Step], locate: Locate) -> None:
         """Do the steps in order, in as few messages as order allows; elements next to each other are
-        one nft transaction. Raises StepFailed."""
+        one nft transaction. FlushConntrack and Announce follow a little later, and never fail.
+        Raises StepFailed.
+        """
         ...

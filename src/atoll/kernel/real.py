@@ -6,6 +6,7 @@ Law: joins its parts and decides nothing.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from atoll.kernel.effects import EffectThread
 from atoll.kernel.execute import ElementChanges, Executor
 from atoll.kernel.kernel import ElementCount, Locate
 from atoll.kernel.observe import Observer
@@ -54,11 +55,17 @@ class RealKernel:
         self._table = table
         self._host = RouteSocket()
         self._observer = Observer(self._host)
-        self._executor = Executor(self._host, self._observer.observe, table, flush)
+        self._effects = EffectThread()
+        self._executor = Executor(self._host, self._observer.observe, table, flush, self._effects)
 
     def close(self) -> None:
-        """Let go of the host's namespace. The table is its maker's to close."""
+        """Finish what waits and let go of the host's namespace. The table is its maker's to close."""
+        self._effects.close()
         self._host.close()
+
+    def drain(self) -> None:
+        """Wait until every effect of the steps so far is done: for those that look at the effects."""
+        self._effects.drain()
 
     def prepare(self) -> bool:
         """See Kernel."""

@@ -20,7 +20,12 @@ def diff(desired: State, observed: State, reason: Reason = lambda item: "") -> t
     """
     replaced = _cables_to_replace(desired, observed)
     gone = _Gone(replaced.values())
-    left = {key: item for key, item in observed.items() if key not in replaced and not gone.takes(item)}
+    readdressed = _readdressed(desired, observed)
+    left = {
+        key: item
+        for key, item in observed.items()
+        if key not in replaced and not gone.takes(item) and not _forgotten(item, readdressed)
+    }
     removals: list[Item] = [*replaced.values()]
     removals += [item for key, item in left.items() if key not in desired and not isinstance(item, Sysctl)]
     gone = _Gone(removals)
@@ -51,6 +56,19 @@ def _cables_to_replace(desired: State, observed: State) -> dict[Key, Veth]:
         if moved or (inner in desired and inner not in observed):
             replaced[key] = there
     return replaced
+
+
+def _readdressed(desired: State, observed: State) -> frozenset[str]:
+    """Bridges whose MAC is to change: the kernel forgets the neighbours on them, permanent ones too."""
+    return frozenset(
+        item.ifname
+        for key, item in desired.items()
+        if isinstance(item, Bridge) and isinstance(there := observed.get(key), Bridge) and there.mac != item.mac
+    )
+
+
+def _forgotten(item: Item, readdressed: frozenset[str]) -> bool:
+    return isinstance(item, Neighbour) and item.netns == HOST and item.ifname in readdressed
 
 
 class _Gone:
