@@ -318,6 +318,15 @@ def test_a_store_that_cannot_be_read_stops_the_start(content: bytes, word: str) 
         assert not host.socket.exists()
 
 
+def test_a_run_directory_that_cannot_be_made_stops_the_start() -> None:
+    with daemon_host("norun", start=False) as host:
+        (host.directory / "file").touch()
+        status, said = host.fail_to_start("--run", str(host.directory / "file" / "run"))
+        assert status == 1
+        assert "file/run: not a directory" in said and "Traceback" not in said
+        assert bare(host.name)
+
+
 def test_a_socket_path_that_does_not_fit_stops_the_start() -> None:
     with daemon_host("long", start=False) as host:
         status, said = host.fail_to_start("--socket", "/tmp/" + "x" * 120)

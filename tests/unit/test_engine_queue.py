@@ -50,6 +50,15 @@ def test_an_error_reaches_its_caller_and_no_other() -> None:
     with_queue(test)
 
 
+def test_an_error_that_no_future_can_hold_is_told_too() -> None:
+    async def test(calls: EngineQueue) -> None:
+        nothing: list[int] = []
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(calls.run(lambda: next(iter(nothing))), 5)
+
+    with_queue(test)
+
+
 def test_a_call_whose_caller_has_gone_is_passed_over() -> None:
     async def test(calls: EngineQueue) -> None:
         made: list[str] = []

@@ -86,6 +86,9 @@ class EngineQueue:
 def _make(call: _Call) -> None:
     try:
         result = call.make()
+    except StopIteration as error:
+        # A future can't hold it, and its caller would wait for ever.
+        call.loop.call_soon_threadsafe(_fail, call.result, RuntimeError(f"StopIteration: {error}"))
     except BaseException as error:
         call.loop.call_soon_threadsafe(_fail, call.result, error)
     else:

@@ -1,11 +1,13 @@
 """The parts of a daemon, made and joined. Runs in the engine's thread, whose network namespace is the host."""
 
 import contextlib
+import os
 import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from atoll.daemon.arguments import Arguments
 from atoll.daemon.claim import NamespaceClaim
@@ -14,7 +16,7 @@ from atoll.engine.context import HOST_KEY
 from atoll.engine.engine import Engine
 from atoll.engine.events import Event
 from atoll.engine.host import Host
-from atoll.errors import InvalidRequest, KernelError
+from atoll.errors import InvalidRequest, KernelError, Unavailable
 from atoll.kernel import netns
 from atoll.kernel.conntrack import flush
 from atoll.kernel.facts import read_facts
@@ -55,7 +57,7 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
         stack.callback(firewall.close)
         kernel = RealKernel(firewall, flush)
         stack.callback(kernel.close)
-        arguments.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_directory(arguments.run)
         relay = RelayClient(arguments.run / RELAY_NAME)
         stack.callback(relay.close)
         ports = SocketHolder(inherit_from_relay(relay))
@@ -74,6 +76,14 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
         # From here on its changes are no news; those of the start may be looked at once.
         monitor.mine((firewall.port_id,))
         return Parts(engine, monitor, store.meta(HOST_KEY), stack.pop_all().close)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise Unavailable(f"cannot make {path}: {reason}", hint=f"ls -ld {path.parent} {path}") from error
 
 
 def _host(arguments: Arguments) -> Host:
