@@ -12,12 +12,11 @@ from ctypes import CDLL, get_errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.kernel.facts import read_facts
-
 from atoll.engine.engine import Engine
 from atoll.engine.host import Host
 from atoll.kernel import netns
 from atoll.kernel.conntrack import flush
+from atoll.kernel.facts import read_facts
 from atoll.kernel.holder import SocketHolder
 from atoll.kernel.kernel import Kernel
 from atoll.kernel.monitor import nsid_of
@@ -104,7 +103,7 @@ def was_killed(status: int) -> bool:
 
 def settle(engine: Engine) -> None:
     """Let the background work come to its end."""
-    while engine.idle():
+    while engine.idle() == 0:
         pass
 
 

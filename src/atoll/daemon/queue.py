@@ -33,12 +33,12 @@ class EngineQueue:
 
     def __init__(self) -> None:
         self._calls: queue.Queue[_Call | None] = queue.Queue(WAITING_MAX)
-        self._idle: Callable[[], bool] = _nothing
+        self._idle: Callable[[], float | None] = _nothing
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
 
-    def set_idle(self, idle: Callable[[], bool]) -> None:
-        """Call `idle` whenever calls were made and no more wait, again while it returns True."""
+    def set_idle(self, idle: Callable[[], float | None]) -> None:
+        """Call `idle` whenever calls were made and no more wait, and again after the seconds that it returns."""
         self._idle = idle
 
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -66,8 +66,8 @@ class EngineQueue:
             try:
                 call = self._calls.get(timeout=patience_s)
             except queue.Empty:
-                # A slice at a time, and only a look at the queue between two.
-                patience_s = 0.001 if self._work_idly() else None
+                # A slice at a time, and at least a look at the queue between two.
+                patience_s = self._work_idly()
                 continue
             if call is None:
                 return
@@ -75,12 +75,13 @@ class EngineQueue:
                 _make(call)
             patience_s = IDLE_AFTER_S
 
-    def _work_idly(self) -> bool:
+    def _work_idly(self) -> float | None:
         try:
-            return self._idle()
+            wait_s = self._idle()
         except Exception:
             _log.exception("background work failed")
-            return False
+            return None
+        return None if wait_s is None else max(wait_s, 0.001)
 
 
 def _make(call: _Call) -> None:
@@ -105,5 +106,5 @@ def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
         future.set_exception(error)
 
 
-def _nothing() -> bool:
-    return False
+def _nothing() -> float | None:
+    return None

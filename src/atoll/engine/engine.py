@@ -111,9 +111,11 @@ class Engine:
         self._context.path.look()
         self._context.reconciler.sweep_host()
 
-    def idle(self) -> bool:
-        """Do a slice of background work; True while there is more."""
+    def idle(self) -> float | None:
+        """Do a slice of background work; seconds to wait before the next, None when there is nothing left."""
         if not self.ready:
-            return False
+            return None
         self._context.kernel.reap()
-        return self._context.reconciler.sweep_some()
+        if self._context.reconciler.sweep_some():
+            return 0.0
+        return self._watch.check_postponed()

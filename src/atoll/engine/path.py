@@ -23,6 +23,10 @@ CLOSED_KEY = "forwarding_closed"
 """Store fact: the families whose forwarding atoll switched on, after the boot in which it did: "BOOT 4 6"."""
 
 
+CHANGED_MAX = 4096
+"""How many of our latest changes are remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A change, the world after it, and the steps that make the kernel follow."""
@@ -43,6 +47,8 @@ class Path:
         self.world = World()
         self.facts = HostFacts()
         self.closed: frozenset[Family] = frozenset()
+        self.changed_ns: dict[str, int] = {}
+        """When each object was last changed by us, by id."""
 
     def load(self) -> None:
         """Read the host's facts and the store. Raises StoreError."""
@@ -116,6 +122,7 @@ class Path:
         before = self.world
         self._store.commit(planned.change)
         self.world = planned.after
+        self._note(planned.scope)
         try:
             apply(self._kernel, planned.steps, locate_in(planned.after, before))
         except ApplyFailed:
@@ -128,7 +135,17 @@ class Path:
         before = self.world
         self._store.commit(planned.change)
         self.world = planned.after
+        self._note(planned.scope)
         return apply_through(self._kernel, planned.steps, locate_in(planned.after, before))
+
+    def _note(self, scope: Scope) -> None:
+        now = self._host.now_ns()
+        for object_id in scope.networks | scope.sandboxes:
+            # Those that are gone make no difference to anybody; the latest stand last.
+            self.changed_ns.pop(object_id, None)
+            self.changed_ns[object_id] = now
+        while len(self.changed_ns) > CHANGED_MAX:
+            del self.changed_ns[next(iter(self.changed_ns))]
 
     def check(self, scope: Scope) -> tuple[Op, ...]:
         """How the kernel differs from what the objects in scope want. Effects: none."""

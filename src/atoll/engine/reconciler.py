@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from atoll.engine.apply import apply_through
 from atoll.engine.events import Event
@@ -68,8 +68,12 @@ class Reconciler:
                 self._apply(self._path.check(Scope(sandboxes=frozenset({sandbox_id}))), subject=sandbox_id)
         return bool(self._unswept)
 
-    def repair(self, scope: Scope) -> None:
-        """Compare the objects in scope with the kernel and mend them, with an event for each that was wrong."""
+    def repair(self, scope: Scope) -> frozenset[str]:
+        """Compare the objects in scope with the kernel and mend them, with an event for each that was wrong.
+
+        Returns the ids of those.
+        """
+        wrong = set()
         one_by_one = [
             *(("network", i, Scope(networks=frozenset({i}))) for i in sorted(scope.networks)),
             *(("sandbox", i, Scope(sandboxes=frozenset({i}))) for i in sorted(scope.sandboxes)),
@@ -84,7 +88,9 @@ class Reconciler:
                 self.mark(kind, object_id, str(error))
                 continue
             if steps:
+                wrong.add(object_id)
                 self._mend(kind, object_id, steps)
+        return frozenset(wrong)
 
     def repair_rules(self, by: str) -> None:
         """Put the table back as it should be after somebody else changed it. `by` names who, for the event."""
@@ -169,13 +175,3 @@ def _without_cables(wanted: State, observed: State) -> tuple[State, frozenset[st
             case _:
                 rest[key] = item
     return rest, frozenset(urgent)
-
-
-def affected(world: World, ifnames: Iterable[str]) -> Scope:
-    """The networks and sandboxes whose host interfaces these are."""
-    names = frozenset(ifnames)
-    networks = {n.id for n in world.networks.values() if n.bridge is not None and n.bridge.ifname in names}
-    sandboxes = {e.sandbox_id for e in world.endpoints.values() if e.host_ifname and e.host_ifname in names}
-    # A bridge that went took its ports' enslavement and the host's neighbours along.
-    sandboxes |= {e.sandbox_id for e in world.endpoints.values() if e.network_id in networks}
-    return Scope(networks=frozenset(networks), sandboxes=frozenset(sandboxes))

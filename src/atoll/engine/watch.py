@@ -1,64 +1,129 @@
 """The answer to what others change: notices of the kernel become narrow checks of the objects they are about."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from atoll.engine.context import Context
-from atoll.engine.reconciler import affected
 from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.engine.startup import release_dead
 from atoll.kernel.monitor import Lost
 from atoll.kernel.notices import Event, Notice, Subject
 from atoll.model.firewall import TABLE, TABLE_FAMILY
+from atoll.model.world import World
 from atoll.plan.compile import Scope
 
 _log = logging.getLogger(__name__)
 
+QUIET_NS = 300_000_000
+"""An object that we changed less than this ago makes notices that the kernel does not mark as ours. Unless
+something is gone, its check waits until it has been quiet for so long, and is then one for all of them."""
+
+CHECKS_MAX = 16
+"""Postponed checks made in one step of the queue."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What notices are about; the value says whether something is gone, not just new or changed."""
+
+    ifnames: dict[str, bool] = field(default_factory=dict)
+    nsids: dict[int, bool] = field(default_factory=dict)
+    neighbours: set[tuple[str, str]] = field(default_factory=set)
+    meddlers: set[str] = field(default_factory=set)
+
+    def note(self, notice: Notice) -> None:
+        """Sort one notice in."""
+        gone = notice.event is Event.DEL
+        match notice:
+            case Notice(subject=Subject.RULES):
+                if notice.table == f"{TABLE_FAMILY} {TABLE}":
+                    who = f"{notice.process} (pid {notice.pid})" if notice.process else "another program"
+                    self.meddlers.add(who)
+            case Notice(subject=Subject.NETNS) if not gone:
+                pass
+            case Notice(subject=Subject.NEIGHBOUR, nsid=None):
+                self.neighbours.add((notice.ifname, notice.address))
+            case Notice(nsid=None):
+                self.ifnames[notice.ifname] = gone or self.ifnames.get(notice.ifname, False)
+            case Notice(nsid=int(nsid)):
+                self.nsids[nsid] = gone or self.nsids.get(nsid, False)
+
 
 class Watch:
-    """Turns notices into repairs. Used by the engine's thread.
-
-    What we changed ourselves is mostly marked as own and skipped; where the kernel doesn't tell, the
-    check finds nothing to do.
-    """
+    """Turns notices into repairs. Used by the engine's thread."""
 
     def __init__(self, context: Context, sandboxes: SandboxVerbs) -> None:
         self._context = context
         self._sandboxes = sandboxes
         self._by_nsid: dict[int, str] = {}
+        self._postponed: dict[tuple[str, str], None] = {}
 
     def take(self, notices: Iterable[Notice | Lost]) -> None:
         """React to everything that was noticed since the last call, each object once."""
-        ifnames: set[str] = set()
-        nsids: set[int] = set()
-        meddlers: set[str] = set()
+        seen = _Seen()
         for notice in notices:
-            match notice:
-                case Lost():
-                    self._sweep()
-                    return
-                case Notice(own=True):
-                    continue
-                case Notice(subject=Subject.RULES):
-                    if notice.table == f"{TABLE_FAMILY} {TABLE}":
-                        meddlers.add(f"{notice.process} (pid {notice.pid})" if notice.process else "another program")
-                case Notice(subject=Subject.NETNS, nsid=int(nsid)):
-                    if notice.event is Event.DEL:
-                        nsids.add(nsid)
-                case Notice(nsid=None):
-                    ifnames.add(notice.ifname)
-                case Notice(nsid=int(nsid)):
-                    nsids.add(nsid)
-        if meddlers:
-            self._context.reconciler.repair_rules(", ".join(sorted(meddlers)))
-        self._check(affected(self._context.world, ifnames - {""}), nsids)
+            if isinstance(notice, Lost):
+                self._sweep()
+                return
+            if not notice.own:
+                seen.note(notice)
+        if seen.meddlers:
+            self._context.reconciler.repair_rules(", ".join(sorted(seen.meddlers)))
+        urgent: set[tuple[str, str]] = set()
+        for target, gone in self._targets(seen):
+            if gone or self._quiet(target):
+                urgent.add(target)
+            else:
+                self._postponed[target] = None
+        self._check(urgent)
 
-    def _check(self, scope: Scope, nsids: set[int]) -> None:
-        sandboxes = scope.sandboxes | {found for nsid in nsids if (found := self._sandbox_of(nsid))}
-        if not sandboxes and not scope.networks:
+    def check_postponed(self) -> float | None:
+        """Check a slice of what was postponed and is quiet now; seconds to wait for the rest, None for nothing left."""
+        ripe = [target for target in self._postponed if self._quiet(target)][:CHECKS_MAX]
+        for target in ripe:
+            del self._postponed[target]
+        self._check(set(ripe))
+        if not self._postponed:
+            return None
+        return 0.0 if len(ripe) == CHECKS_MAX else QUIET_NS / 1e9
+
+    def _targets(self, seen: _Seen) -> Iterator[tuple[tuple[str, str], bool]]:
+        """The objects that were seen, as (kind, id), with whether something of theirs is gone."""
+        world = self._context.world
+        if seen.ifnames:
+            for network in world.networks.values():
+                if network.bridge is not None and network.bridge.ifname in seen.ifnames:
+                    yield ("network", network.id), seen.ifnames[network.bridge.ifname]
+            for endpoint in world.endpoints.values():
+                if endpoint.host_ifname in seen.ifnames:
+                    yield ("sandbox", endpoint.sandbox_id), seen.ifnames[endpoint.host_ifname]
+        if seen.neighbours:
+            for key, sandbox_id in _neighbours(world):
+                if key in seen.neighbours:
+                    yield ("sandbox", sandbox_id), True
+        for nsid, gone in seen.nsids.items():
+            found = self._sandbox_of(nsid)
+            if found is not None:
+                yield ("sandbox", found), gone
+
+    def _quiet(self, target: tuple[str, str]) -> bool:
+        changed_ns = self._context.path.changed_ns.get(target[1])
+        return changed_ns is None or not 0 <= self._context.host.now_ns() - changed_ns < QUIET_NS
+
+    def _check(self, targets: set[tuple[str, str]]) -> None:
+        if not targets:
             return
-        release_dead(self._context, self._sandboxes, only=frozenset(sandboxes))
-        self._context.reconciler.repair(Scope(networks=scope.networks, sandboxes=frozenset(sandboxes)))
+        reconciler = self._context.reconciler
+        networks = frozenset(object_id for kind, object_id in targets if kind == "network")
+        sandboxes = frozenset(object_id for kind, object_id in targets if kind == "sandbox")
+        mended = reconciler.repair(Scope(networks=networks))
+        if mended:
+            # A bridge that went took its ports' enslavement and the host's neighbours along.
+            endpoints = self._context.world.endpoints.values()
+            sandboxes |= {endpoint.sandbox_id for endpoint in endpoints if endpoint.network_id in mended}
+        release_dead(self._context, self._sandboxes, only=sandboxes)
+        reconciler.repair(Scope(sandboxes=sandboxes & self._context.world.sandboxes.keys()))
 
     def _sandbox_of(self, nsid: int) -> str | None:
         # Numbers are given anew after a namespace is gone; a wrong guess costs one needless check.
@@ -75,3 +140,11 @@ class Watch:
         self._context.reconciler.repair_rules("another program")
         release_dead(self._context, self._sandboxes)
         self._context.reconciler.sweep_host()
+
+
+def _neighbours(world: World) -> Iterator[tuple[tuple[str, str], str]]:
+    for endpoint in world.endpoints.values():
+        bridge = world.networks[endpoint.network_id].bridge
+        for address in endpoint.addresses if bridge else ():
+            assert bridge is not None
+            yield (bridge.ifname, str(address.ip)), endpoint.sandbox_id
