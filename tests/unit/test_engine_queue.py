@@ -95,9 +95,9 @@ def test_idle_work_waits_for_silence_and_ends_by_itself() -> None:
     async def test(calls: EngineQueue) -> None:
         made: list[str] = []
 
-        def idle() -> bool:
+        def idle() -> float | None:
             made.append("slice")
-            return made.count("slice") < 3
+            return 0 if made.count("slice") < 3 else None
 
         calls.set_idle(idle)
         await asyncio.sleep(0.1)
@@ -113,11 +113,28 @@ def test_idle_work_waits_for_silence_and_ends_by_itself() -> None:
     with_queue(test)
 
 
+def test_idle_work_comes_again_after_the_seconds_it_asks_for() -> None:
+    async def test(calls: EngineQueue) -> None:
+        times: list[float] = []
+
+        def idle() -> float | None:
+            times.append(time.monotonic())
+            return 0.2 if len(times) < 2 else None
+
+        calls.set_idle(idle)
+        await calls.run(lambda: None)
+        await asyncio.sleep(0.6)
+        assert len(times) == 2
+        assert 0.2 <= times[1] - times[0] < 0.4
+
+    with_queue(test)
+
+
 def test_failing_idle_work_is_left_until_the_next_call() -> None:
     async def test(calls: EngineQueue) -> None:
         tries: list[float] = []
 
-        def idle() -> bool:
+        def idle() -> float | None:
             tries.append(time.monotonic())
             raise OSError("broken")
 
