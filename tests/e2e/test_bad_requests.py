@@ -154,7 +154,8 @@ OPTIONS = [
     option("bridge name of a foreign link", 403, BRIDGE_NAME, "uplink"),
     option("icc maybe", 400, ICC, "maybe"),
     option("masquerade maybe", 400, MASQUERADE, "sometimes"),
-    option("gateway mode that is not built", 400, GATEWAY_MODE, "routed"),
+    option("gateway mode that does not exist", 400, GATEWAY_MODE, "bridged"),
+    option("isolated without internal", 400, GATEWAY_MODE, "isolated"),
     option("host binding that is no address", 400, HOST_BINDING, "everywhere"),
 ]
 

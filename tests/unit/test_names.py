@@ -8,18 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.errors import InvalidRequest
-from atoll.model.addresses import IPAddress, interface_of, mac_of, parse_address, parse_mac, parse_network
+from atoll.model.addresses import (
+    Family,
+    IPAddress,
+    interface_of,
+    mac_of,
+    parse_address,
+    parse_mac,
+    parse_network,
+)
+from atoll.model.endpoint_options import SYSCTLS, parse_sysctls
 from atoll.model.names import parse_ifname, parse_name, short_id
 from atoll.model.options import (
     BRIDGE_NAME,
     GATEWAY_MODE_V4,
+    GATEWAY_MODE_V6,
     HOST_BINDING,
     ICC,
     IFACE_PREFIX,
     INHIBIT_IPV4,
     MASQUERADE,
     MTU,
+    SNAT_V4,
+    SNAT_V6,
+    TRUSTED_INTERFACES,
     BridgeOptions,
+    GatewayMode,
     parse_bool,
     parse_bridge_options,
     unknown_options,
@@ -155,13 +169,53 @@ def test_options_left_empty_are_the_defaults() -> None:
     assert parse_bridge_options({}, ifname="at-1") == BridgeOptions("at-1")
 
 
+def test_gateway_modes_are_by_family() -> None:
+    options = {GATEWAY_MODE_V4: "routed", GATEWAY_MODE_V6: "nat-unprotected", TRUSTED_INTERFACES: "eth0:eth1:"}
+    parsed = parse_bridge_options(options, ifname="at-1")
+    assert parsed.mode(Family.V4) is GatewayMode.ROUTED
+    assert parsed.mode(Family.V6) is GatewayMode.UNPROTECTED
+    assert parsed.trusted == ("eth0", "eth1")
+    isolated = parse_bridge_options({GATEWAY_MODE_V4: "isolated"}, ifname="at-1", internal=True)
+    assert isolated.mode(Family.V4) is GatewayMode.ISOLATED
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("", ()),
+        ("net.ipv4.conf.IFNAME.log_martians=1", (("net/ipv4/conf/IFNAME/log_martians", "1"),)),
+        (
+            "net.ipv6.conf.IFNAME.accept_ra=2,net.ipv4.neigh.IFNAME.app_solicit=3",
+            (("net/ipv6/conf/IFNAME/accept_ra", "2"), ("net/ipv4/neigh/IFNAME/app_solicit", "3")),
+        ),
+    ],
+)
+def test_endpoint_sysctls(text: str, parsed: tuple[tuple[str, str], ...]) -> None:
+    assert parse_sysctls({SYSCTLS: text}) == parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "net.ipv4.ip_forward=1", "kernel.conf.IFNAME.x=1", "net.ipv4.conf.eth0.log_martians=1",
+        "net.ipv4.conf.IFNAME.x", "net.ipv4.conf.IFNAME.x=", "net.ipv4.conf.IFNAME...=1",
+        "net.ipv4.conf.IFNAME.a/b=1", "net.ipv4.conf.IFNAME.x=a;b",
+    ],
+)  # fmt: skip
+def test_bad_endpoint_sysctl_is_an_invalid_request(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_sysctls({SYSCTLS: text})
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {MTU: "67"}, {MTU: "65536"}, {MTU: "-1"}, {MTU: ""}, {MTU: "1500 "}, {MTU: "9" * 5000}, {MTU: "١٥٠٠"},
         {MTU: "1e3"}, {BRIDGE_NAME: "a" * 16}, {BRIDGE_NAME: "br;0"}, {BRIDGE_NAME: "lo"}, {IFACE_PREFIX: "a" * 15},
-        {IFACE_PREFIX: "a/"}, {MASQUERADE: "yes"}, {ICC: ""}, {INHIBIT_IPV4: "true"}, {GATEWAY_MODE_V4: "routed"},
-        {GATEWAY_MODE_V4: ""}, {HOST_BINDING: "::1"}, {HOST_BINDING: "localhost"}, {HOST_BINDING: ""},
+        {IFACE_PREFIX: "a/"}, {MASQUERADE: "yes"}, {ICC: ""}, {INHIBIT_IPV4: "2"}, {GATEWAY_MODE_V4: "Routed"},
+        {GATEWAY_MODE_V4: ""}, {GATEWAY_MODE_V4: "isolated"}, {SNAT_V4: "::1"}, {SNAT_V6: "10.0.0.1"}, {SNAT_V4: "any"},
+        {TRUSTED_INTERFACES: "eth0,eth1"}, {TRUSTED_INTERFACES: 'eth0:a"b'},
+        {HOST_BINDING: "::1"}, {HOST_BINDING: "localhost"}, {HOST_BINDING: ""},
     ],
 )  # fmt: skip
 def test_bad_option_is_an_invalid_request(options: dict[str, str]) -> None:

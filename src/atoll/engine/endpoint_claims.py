@@ -4,13 +4,12 @@ from atoll.engine.host import Host
 from atoll.errors import Conflict, Forbidden, InvalidRequest
 from atoll.ipam.addresses import check_static, choose
 from atoll.model.addresses import Family, IPAddress, IPInterface, family_of, interface_of, mac_of, parse_mac
+from atoll.model.endpoint_options import IFNAME, parse_sysctls
 from atoll.model.names import parse_ifname, parse_name
 from atoll.model.network import Driver, Network, Pool
 from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind
 from atoll.model.world import World
 from atoll.plan.driver import Naming
-
-_IFNAME_OPTION = "com.docker.network.endpoint.ifname"
 
 
 def claim_endpoint(
@@ -49,6 +48,7 @@ def claim_endpoint(
         gateway_priority=request.gateway_priority,
         static=request.addresses,
         static_mac=bool(request.mac),
+        sysctls=parse_sysctls(request.driver_options),
         driver_options=request.driver_options,
     )
 
@@ -123,7 +123,7 @@ def _check_mac(world: World, network: Network, mac: str) -> None:
 
 
 def _ifname(network: Network, sandbox: Sandbox, request: EndpointRequest, used: frozenset[str]) -> str:
-    asked = request.ifname or request.driver_options.get(_IFNAME_OPTION, "")
+    asked = request.ifname or request.driver_options.get(IFNAME, "")
     if asked:
         if parse_ifname(asked) in used:
             raise Conflict(f"interface name {asked} is in use in sandbox {sandbox.name}", subject=asked)

@@ -93,7 +93,12 @@ def _bridge_network(
     default: bool,
 ) -> tuple[Network, tuple[str, ...]]:
     network_id = host.new_id()
-    bridge = parse_bridge_options(request.options, ifname=naming.bridge(network_id, default=default), ipv6=request.ipv6)
+    bridge = parse_bridge_options(
+        request.options,
+        ifname=naming.bridge(network_id, default=default),
+        ipv6=request.ipv6,
+        internal=request.internal,
+    )
     _check_bridge_name(world, bridge.ifname)
     held = [(network.name, pool) for network in world.networks.values() for pool in network.pools]
     pools, warnings = complete_pools(

@@ -1,5 +1,7 @@
 """The verbs on sandboxes and their endpoints."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from atoll.engine.context import Context
@@ -10,11 +12,11 @@ from atoll.engine.sandbox_claims import claim_endpoints, claim_sandbox, wanted_e
 from atoll.errors import Conflict, InUse, InvalidRequest
 from atoll.model.addresses import Family, IPAddress
 from atoll.model.network import Driver
-from atoll.model.ports import PortBinding
 from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind, SandboxRequest
 from atoll.model.world import Change, Removal, World
 from atoll.plan.compile import Scope
 from atoll.plan.gateway import gateway_endpoint
+from atoll.plan.publish import needs_host_ports
 
 
 class SandboxVerbs:
@@ -33,17 +35,11 @@ class SandboxVerbs:
         sandbox = claim_sandbox(ctx.world, request, ctx.host)
         endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
         with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
-        sandbox = replace(sandbox, bindings=self._hold(with_endpoints, sandbox))
-        try:
+        with self._ports_held(with_endpoints, sandbox, dry_run=dry_run) as sandbox:
             planned = ctx.path.plan(Change(puts=(sandbox, *endpoints)), _scope(sandbox))
             if not dry_run:
                 ctx.path.carry_out(planned)
-        except Exception:
-            ctx.ports.release(sandbox.id)
-            raise
-        if dry_run:
-            ctx.ports.release(sandbox.id)
-        else:
+        if not dry_run:
             ctx.follow_relay(sandbox.id)
             ctx.tell("sandbox", "create", sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
             for endpoint in endpoints:
@@ -99,9 +95,11 @@ class SandboxVerbs:
         ctx = self._
         target, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
         (endpoint,) = claim_endpoints(ctx.world, member, (replace(request, network=target.id),), ctx.host, ctx.naming)
-        planned = ctx.path.plan(Change(puts=(endpoint,)), _scope(member))
+        with self._ports_held(ctx.world.after(Change(puts=(endpoint,))), member, dry_run=dry_run) as held:
+            planned = ctx.path.plan(Change(puts=(endpoint, *_if_new(held, member))), _scope(member))
+            if not dry_run:
+                ctx.path.carry_out(planned)
         if not dry_run:
-            ctx.path.carry_out(planned)
             ctx.follow_relay(member.id)
             self._tell_endpoint("connect", endpoint, member)
         return Outcome(endpoint, planned.steps, _unpublished(planned.after, member))
@@ -112,7 +110,8 @@ class SandboxVerbs:
         """Take a sandbox off a network; its default routes and published ports move to the next one.
 
         `force` makes an unknown connection no error for dead containers in Docker; here it changes
-        nothing, as what is dead is released by itself. Raises NotFound, Conflict, InvalidRequest (the host network).
+        nothing, as what is dead is released by itself. Raises NotFound, Conflict, InvalidRequest (the host
+        network), PortTaken when the network that leads out from then on needs host ports that others have.
         """
         ctx = self._
         source, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
@@ -125,30 +124,46 @@ class SandboxVerbs:
             )
         if source.driver is Driver.HOST:
             raise InvalidRequest("container cannot be disconnected from host network or connected to host network")
-        planned = ctx.path.plan(Change(deletes=(mine[0],)), _scope(member))
+        with self._ports_held(ctx.world.after(Change(deletes=(mine[0],))), member, dry_run=dry_run) as held:
+            planned = ctx.path.plan(Change(puts=_if_new(held, member), deletes=(mine[0],)), _scope(member))
+            failed = () if dry_run else ctx.path.carry_through(planned)
+        for _, error in failed:
+            ctx.reconciler.mark("sandbox", member.id, f"disconnect from {source.name}: {error}")
         if not dry_run:
-            for _, error in ctx.path.carry_through(planned):
-                ctx.reconciler.mark("sandbox", member.id, f"disconnect from {source.name}: {error}")
             # The inner end is to be gone when the caller is answered.
             ctx.kernel.reap()
             ctx.follow_relay(member.id)
             self._tell_endpoint("disconnect", mine[0], member)
         return Outcome(mine[0], planned.steps, _unpublished(planned.after, member))
 
-    def _hold(self, world: World, sandbox: Sandbox) -> tuple[PortBinding, ...]:
+    @contextmanager
+    def _ports_held(self, world: World, sandbox: Sandbox, *, dry_run: bool) -> Iterator[Sandbox]:
+        """The sandbox with its host ports held, once a gateway of it in `world` needs them.
+
+        They stay its own from then on; but what is held here is given back on an error, or after a dry run.
+        """
         ctx = self._
-        return hold_mappings(
-            world,
-            ctx.ports,
-            sandbox.id,
-            sandbox.mappings,
-            _default_address(world, sandbox),
-            start=int(sandbox.id[:8], 16),
-        )
+        if not sandbox.mappings or sandbox.bindings or not needs_host_ports(world, sandbox):
+            yield sandbox
+            return
+        default = _default_address(world, sandbox)
+        start = int(sandbox.id[:8], 16)
+        bindings = hold_mappings(world, ctx.ports, sandbox.id, sandbox.mappings, default, start=start)
+        try:
+            yield replace(sandbox, bindings=bindings)
+        except Exception:
+            ctx.ports.release(sandbox.id)
+            raise
+        if dry_run:
+            ctx.ports.release(sandbox.id)
 
     def _tell_endpoint(self, action: str, endpoint: Endpoint, sandbox: Sandbox) -> None:
         network = self._.world.networks[endpoint.network_id]
         self._.tell("network", action, network.id, name=network.name, type=network.driver.value, container=sandbox.id)
+
+
+def _if_new(held: Sandbox, before: Sandbox) -> tuple[Sandbox, ...]:
+    return () if held is before else (held,)
 
 
 def _scope(sandbox: Sandbox) -> Scope:

@@ -22,6 +22,9 @@ GATEWAY_MODE_V4 = "com.docker.network.bridge.gateway_mode_ipv4"
 GATEWAY_MODE_V6 = "com.docker.network.bridge.gateway_mode_ipv6"
 MTU = "com.docker.network.driver.mtu"
 IFACE_PREFIX = "com.docker.network.container_iface_prefix"
+TRUSTED_INTERFACES = "com.docker.network.bridge.trusted_host_interfaces"
+SNAT_V4 = "com.docker.network.host_ipv4"
+SNAT_V6 = "com.docker.network.host_ipv6"
 ENABLE_V4 = "com.docker.network.enable_ipv4"
 ENABLE_V6 = "com.docker.network.enable_ipv6"
 
@@ -37,9 +40,17 @@ _FALSE = frozenset({"0", "f", "false"})
 
 
 class GatewayMode(StrEnum):
-    """How a family of a network meets the outside."""
+    """How a family of a network meets the outside. Source: Docker's gateway_mode_ipv4 and _ipv6.
+
+    NAT: translated both ways, only published ports come in. UNPROTECTED: the same, but every port of a
+    container can be reached at its own address. ROUTED: own addresses outside, published ports are opened at the
+    container's address, and pings are answered. ISOLATED: the host has no address on the network; internal only.
+    """
 
     NAT = "nat"
+    UNPROTECTED = "nat-unprotected"
+    ROUTED = "routed"
+    ISOLATED = "isolated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,10 @@ class BridgeOptions:
     """What the options of a bridge network mean.
 
     `ifname` is the Linux bridge's name. `mtu_bytes` 0 means the kernel's default. `host_binding`
-    is the host address of published ports that name none (None: every address).
+    is the host address of published ports that name none (None: every address). `inhibit_ipv4`: the
+    gateway is somebody else, so the bridge gets no IPv4 address. `trusted` are host interfaces from which
+    published ports may be reached at the container's own address. `snat4` and `snat6` take the place of
+    masquerading.
     """
 
     ifname: str
@@ -56,6 +70,20 @@ class BridgeOptions:
     icc: bool = True
     host_binding: IPAddress | None = None
     ifname_prefix: str = "eth"
+    mode4: GatewayMode = GatewayMode.NAT
+    mode6: GatewayMode = GatewayMode.NAT
+    inhibit_ipv4: bool = False
+    trusted: tuple[str, ...] = ()
+    snat4: IPAddress | None = None
+    snat6: IPAddress | None = None
+
+    def mode(self, family: Family) -> GatewayMode:
+        """Gateway mode of one family."""
+        return self.mode4 if family is Family.V4 else self.mode6
+
+    def snat(self, family: Family) -> IPAddress | None:
+        """The fixed source address of the way out, if there is one."""
+        return self.snat4 if family is Family.V4 else self.snat6
 
 
 def parse_bool(key: str, text: str) -> bool:
@@ -68,27 +96,17 @@ def parse_bool(key: str, text: str) -> bool:
     raise InvalidRequest(f"invalid value {shown(text)} of option {key}: use true or false")
 
 
-def parse_bridge_options(options: Mapping[str, str], *, ifname: str, ipv6: bool = False) -> BridgeOptions:
+def parse_bridge_options(
+    options: Mapping[str, str], *, ifname: str, ipv6: bool = False, internal: bool = False
+) -> BridgeOptions:
     """Parse a bridge network's options; `ifname` is used when they name no bridge. Raises InvalidRequest.
 
     Keys that are not the bridge driver's are the caller's to keep and warn of: see `unknown_options`.
     """
     mtu = _parse_mtu(options.get(MTU, "0"), ipv6=ipv6)
-    for key in (GATEWAY_MODE_V4, GATEWAY_MODE_V6):
-        if options.get(key, "nat") != GatewayMode.NAT:
-            raise InvalidRequest(
-                f"cannot use {shown(options[key])} for {key}: this version has gateway mode 'nat' only",
-                hint=f"leave out -o {key}",
-            )
-    if parse_bool(INHIBIT_IPV4, options.get(INHIBIT_IPV4, "false")):
-        raise InvalidRequest(f"option {INHIBIT_IPV4} is not available in this version", hint="leave it out")
-    host_binding = None
-    if HOST_BINDING in options:
-        host_binding = parse_address(HOST_BINDING, options[HOST_BINDING])
-        if family_of(host_binding) is not Family.V4:
-            raise InvalidRequest(f"invalid {HOST_BINDING} {shown(options[HOST_BINDING])}: not an IPv4 address")
-        if host_binding.is_unspecified:
-            host_binding = None
+    host_binding = _parse_host_address(options, HOST_BINDING, Family.V4)
+    if host_binding is not None and host_binding.is_unspecified:
+        host_binding = None
     prefix = options.get(IFACE_PREFIX) or "eth"
     parse_ifname(prefix + "0")
     return BridgeOptions(
@@ -98,6 +116,12 @@ def parse_bridge_options(options: Mapping[str, str], *, ifname: str, ipv6: bool 
         icc=parse_bool(ICC, options.get(ICC, "true")),
         host_binding=host_binding,
         ifname_prefix=prefix,
+        mode4=_parse_mode(options, GATEWAY_MODE_V4, internal=internal),
+        mode6=_parse_mode(options, GATEWAY_MODE_V6, internal=internal),
+        inhibit_ipv4=parse_bool(INHIBIT_IPV4, options.get(INHIBIT_IPV4, "false")),
+        trusted=_parse_interfaces(options.get(TRUSTED_INTERFACES, "")),
+        snat4=_parse_host_address(options, SNAT_V4, Family.V4),
+        snat6=_parse_host_address(options, SNAT_V6, Family.V6),
     )
 
 
@@ -105,9 +129,34 @@ def unknown_options(options: Mapping[str, str]) -> tuple[str, ...]:
     """Keys that the bridge driver does not know, sorted. Docker ignores them in silence; we say so."""
     known = {
         BRIDGE_NAME, MASQUERADE, ICC, INHIBIT_IPV4, HOST_BINDING, DEFAULT_BRIDGE, GATEWAY_MODE_V4,
-        GATEWAY_MODE_V6, MTU, IFACE_PREFIX, ENABLE_V4, ENABLE_V6,
+        GATEWAY_MODE_V6, MTU, IFACE_PREFIX, ENABLE_V4, ENABLE_V6, TRUSTED_INTERFACES, SNAT_V4, SNAT_V6,
     }  # fmt: skip
     return tuple(sorted(set(options) - known))
+
+
+def _parse_mode(options: Mapping[str, str], key: str, *, internal: bool) -> GatewayMode:
+    text = options.get(key, GatewayMode.NAT.value)
+    try:
+        mode = GatewayMode(text)
+    except ValueError:
+        modes = ", ".join(mode.value for mode in GatewayMode)
+        raise InvalidRequest(f"invalid value {shown(text)} of option {key}: use one of {modes}") from None
+    if mode is GatewayMode.ISOLATED and not internal:
+        raise InvalidRequest(f"cannot use {key}={text}: the network is not internal", hint="add --internal")
+    return mode
+
+
+def _parse_interfaces(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(parse_ifname(name) for name in text.split(":") if name))
+
+
+def _parse_host_address(options: Mapping[str, str], key: str, family: Family) -> IPAddress | None:
+    if key not in options:
+        return None
+    address = parse_address(key, options[key])
+    if family_of(address) is not family:
+        raise InvalidRequest(f"invalid {key} {shown(options[key])}: not an IPv{int(family)} address")
+    return address
 
 
 def _parse_mtu(text: str, *, ipv6: bool) -> int:

@@ -75,7 +75,8 @@ class Endpoint:
     """A sandbox's place on a network, as stored.
 
     `addresses` holds at most one a family, IPv4 first, with the subnet's prefix length; host and
-    null networks have none, and neither interface names nor a MAC. `static` are the addresses that were asked for.
+    null networks have none, and neither interface names nor a MAC. `static` are the addresses that were
+    asked for. `sysctls` are (path below /proc/sys with IFNAME in it, value): see `endpoint_options.py`.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Endpoint:
     gateway_priority: int = 0
     static: tuple[IPAddress, ...] = ()
     static_mac: bool = False
+    sysctls: tuple[tuple[str, str], ...] = ()
     driver_options: Mapping[str, str] = field(default_factory=dict)
 
     def address(self, family: Family) -> IPInterface | None:

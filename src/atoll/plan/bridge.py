@@ -7,7 +7,8 @@ atoll0 (gateway/16) --- av1f... ======= eth0 (172.17.0.2/16, default via gateway
 import ipaddress
 from collections.abc import Iterator
 
-from atoll.model.addresses import Family, family_of, mac_of
+from atoll.model.addresses import Family, family_of, interface_of, mac_of
+from atoll.model.endpoint_options import sysctl_path
 from atoll.model.facts import HostFacts
 from atoll.model.items import (
     HOST,
@@ -24,7 +25,7 @@ from atoll.model.items import (
     owner_alias,
 )
 from atoll.model.network import Network, Pool
-from atoll.model.options import BridgeOptions
+from atoll.model.options import BridgeOptions, GatewayMode
 from atoll.model.sandbox import Endpoint
 
 LOOPBACK_ROUTE_METRIC = 4096
@@ -43,8 +44,8 @@ class BridgeCompiler:
             *_bridge_sysctls(network, options.ifname, facts),
         ]
         for pool in network.pools:
-            length = pool.subnet.prefixlen
-            items.append(Address(HOST, options.ifname, ipaddress.ip_interface(f"{pool.gateway}/{length}")))
+            if host_has_gateway(options, pool.family):
+                items.append(Address(HOST, options.ifname, interface_of(pool.gateway, pool.subnet)))
         if _answers_loopback_v6(network, facts):
             loopback = ipaddress.IPv6Network("::1/128")
             items.append(Route(HOST, loopback, options.ifname, metric=LOOPBACK_ROUTE_METRIC, local=True))
@@ -54,7 +55,6 @@ class BridgeCompiler:
     def endpoint(self, network: Network, endpoint: Endpoint, netns: str, facts: HostFacts) -> tuple[Item, ...]:
         """The cable, the addresses inside, and the host's permanent neighbours for them."""
         options = _options(network)
-        families = [family_of(address) for address in endpoint.addresses]
         items: list[Item] = [
             Veth(
                 endpoint.host_ifname,
@@ -71,14 +71,23 @@ class BridgeCompiler:
             ),
             Interface(netns, endpoint.ifname, endpoint.mac, options.mtu_bytes),
         ]
-        if facts.ipv6:
-            conf = f"net/ipv6/conf/{endpoint.ifname}"
-            items.append(Sysctl(netns, f"{conf}/disable_ipv6", "0" if Family.V6 in families else "1"))
-            items.append(Sysctl(netns, f"{conf}/accept_ra", "0"))
+        items.extend(Sysctl(netns, path, value) for path, value in _endpoint_sysctls(endpoint, facts).items())
         for address in endpoint.addresses:
             items.append(Address(netns, endpoint.ifname, address))
-            items.append(Neighbour(HOST, options.ifname, address.ip, endpoint.mac))
+            if host_has_gateway(options, family_of(address)):
+                items.append(Neighbour(HOST, options.ifname, address.ip, endpoint.mac))
         return tuple(items)
+
+
+def host_has_gateway(options: BridgeOptions, family: Family) -> bool:
+    """False where the bridge is without an address: isolated from the host, or with a gateway elsewhere."""
+    inhibited = family is Family.V4 and options.inhibit_ipv4
+    return options.mode(family) is not GatewayMode.ISOLATED and not inhibited
+
+
+def translates(network: Network, family: Family) -> bool:
+    """True where published ports are ports of the host; in a routed family they are opened at the container."""
+    return network.bridge is None or network.bridge.mode(family) is not GatewayMode.ROUTED
 
 
 def _options(network: Network) -> BridgeOptions:
@@ -94,7 +103,20 @@ def _answers_loopback_v6(network: Network, facts: HostFacts) -> bool:
         and not network.internal
         and facts.ipv6
         and not facts.bridge_nf_call.get(Family.V6, False)
+        and translates(network, Family.V6)
     )
+
+
+def _endpoint_sysctls(endpoint: Endpoint, facts: HostFacts) -> dict[str, str]:
+    """By path; what the user asked for wins over our own."""
+    sysctls = {}
+    if facts.ipv6:
+        conf = f"net/ipv6/conf/{endpoint.ifname}"
+        sysctls = {
+            f"{conf}/disable_ipv6": "0" if endpoint.address(Family.V6) is not None else "1",
+            f"{conf}/accept_ra": "0",
+        }
+    return sysctls | {sysctl_path(template, endpoint.ifname): value for template, value in endpoint.sysctls}
 
 
 def _bridge_sysctls(network: Network, ifname: str, facts: HostFacts) -> Iterator[Sysctl]:
@@ -102,8 +124,8 @@ def _bridge_sysctls(network: Network, ifname: str, facts: HostFacts) -> Iterator
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/forwarding", "1")
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/route_localnet", "1")
     if facts.ipv6:
-        # Without a pool no link-local address either: an IPv4-only network has no IPv6.
-        has_v6 = network.pool(Family.V6) is not None
+        # Without a pool no link-local address either: an IPv4-only network has no IPv6, an isolated one no host.
+        has_v6 = network.pool(Family.V6) is not None and host_has_gateway(_options(network), Family.V6)
         yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/disable_ipv6", "0" if has_v6 else "1")
         yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/accept_ra", "0")
         if has_v6:
@@ -118,10 +140,26 @@ def _network_elements(network: Network, options: BridgeOptions) -> Iterator[Elem
     if options.icc:
         yield Element("pairs", (bridge, bridge))
     for pool in network.pools:
-        if options.masquerade and not network.internal:
-            yield Element("masq", (pool.family.nfproto, bridge))
         yield _lan(bridge, pool)
-        yield Element(f"gateway{int(pool.family)}", (pool.gateway,))
+        if host_has_gateway(options, pool.family):
+            yield Element(f"gateway{int(pool.family)}", (pool.gateway,))
+        if not network.internal:
+            yield from _way_out(options, pool.family)
+    for trusted in options.trusted:
+        yield Element("trusted", (trusted, bridge))
+
+
+def _way_out(options: BridgeOptions, family: Family) -> Iterator[Element]:
+    bridge, mode, source = options.ifname, options.mode(family), options.snat(family)
+    if mode is GatewayMode.ROUTED:
+        yield Element("routed", (family.nfproto, bridge))
+        return
+    if mode is GatewayMode.UNPROTECTED:
+        yield Element("unprotected", (family.nfproto, bridge))
+    if options.masquerade and source is not None:
+        yield Element(f"snat{int(family)}", (bridge,), (source,))
+    elif options.masquerade:
+        yield Element("masq", (family.nfproto, bridge))
 
 
 def _lan(bridge: str, pool: Pool) -> Element:

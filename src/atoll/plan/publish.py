@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from atoll.model.addresses import Family, IPAddress, family_of
 from atoll.model.facts import HostFacts
+from atoll.model.firewall import port_part
 from atoll.model.items import Element, Part, Span
 from atoll.model.ports import PortBinding, Protocol
 from atoll.model.sandbox import Sandbox
 from atoll.model.world import World
+from atoll.plan.bridge import translates
 from atoll.plan.gateway import gateway_endpoint
 
 _EVERYWHERE = {
@@ -27,15 +29,40 @@ class RelayNeed:
 
 
 def published(world: World, sandbox: Sandbox) -> tuple[Element, ...]:
-    """The map elements of a sandbox's bindings: one a port, or one for a whole range of same numbers."""
-    targets = _targets(world, sandbox)
-    return tuple(
-        element
-        for binding in sandbox.bindings
-        for family, target in targets.items()
-        if binding.host_address is None or family_of(binding.host_address) is family
-        for element in _elements(binding, family, target)
-    )
+    """The elements that make a sandbox's ports reachable.
+
+    Where the gateway's family is translated, one map element a port, or one for a whole range of same
+    numbers. Where it is routed, the container's own ports are opened, whatever host address was asked.
+    """
+    if not sandbox.mappings and not sandbox.bindings:
+        return ()
+    elements: list[Element] = []
+    for family in Family:
+        found = gateway_endpoint(world, sandbox.id, family)
+        address = found[1].address(family) if found else None
+        if found is None or address is None:
+            continue
+        network = found[0]
+        if not translates(network, family):
+            elements.extend(_opened(sandbox, "open", family, address.ip))
+            continue
+        for binding in sandbox.bindings:
+            if binding.host_address is None or family_of(binding.host_address) is family:
+                elements.extend(_elements(binding, family, address.ip))
+        if network.bridge is not None and network.bridge.trusted:
+            elements.extend(_opened(sandbox, "direct", family, address.ip))
+    return tuple(dict.fromkeys(elements))
+
+
+def needs_host_ports(world: World, sandbox: Sandbox) -> bool:
+    """True when a gateway of the sandbox translates, so that its mappings take ports of the host."""
+    found = ((family, gateway_endpoint(world, sandbox.id, family)) for family in Family)
+    return any(translates(gateway[0], family) for family, gateway in found if gateway is not None)
+
+
+def _opened(sandbox: Sandbox, name: str, family: Family, target: IPAddress) -> Iterator[Element]:
+    for mapping in sandbox.mappings:
+        yield Element(f"{name}{int(family)}", (target, int(mapping.protocol), port_part(mapping.container)))
 
 
 def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[RelayNeed, ...]:
@@ -61,7 +88,7 @@ def _targets(world: World, sandbox: Sandbox) -> dict[Family, IPAddress]:
     for family in Family:
         found = gateway_endpoint(world, sandbox.id, family)
         address = found[1].address(family) if found else None
-        if address is not None:
+        if found is not None and address is not None and translates(found[0], family):
             targets[family] = address.ip
     return targets
 
