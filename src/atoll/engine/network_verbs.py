@@ -16,7 +16,7 @@ class NetworkVerbs:
     """Create, remove and open networks to each other."""
 
     def __init__(self, context: Context) -> None:
-        self._ = context
+        self._ctx = context
 
     def create(self, request: NetworkRequest, *, dry_run: bool = False) -> Outcome[Network]:
         """Make a bridge network. Raises as `claim_network`, and ApplyFailed."""
@@ -43,7 +43,7 @@ class NetworkVerbs:
 
     def prune(self, keep: Callable[[Network], bool], *, dry_run: bool = False) -> Outcome[tuple[Network, ...]]:
         """Remove every network that is neither predefined, nor in use, nor kept."""
-        world = self._.world
+        world = self._ctx.world
         used = {endpoint.network_id for endpoint in world.endpoints.values()}
         unused = [
             network
@@ -73,17 +73,17 @@ class NetworkVerbs:
         What is allowed already stays. Raises NotFound, InvalidRequest.
         """
         pairs = self._pairs(source, target, one_way=one_way)
-        fresh = tuple(pair for pair in pairs if pair.id not in self._.world.allowances)
+        fresh = tuple(pair for pair in pairs if pair.id not in self._ctx.world.allowances)
         return self._change_allowances("allow", Change(puts=fresh), fresh, dry_run=dry_run)
 
     def disallow(self, source: str, target: str, *, one_way: bool = False, dry_run: bool = False) -> Outcome[None]:
         """Take back what `allow` did. What is not allowed is no error. Raises NotFound, InvalidRequest."""
         pairs = self._pairs(source, target, one_way=one_way)
-        there = tuple(pair for pair in pairs if pair.id in self._.world.allowances)
+        there = tuple(pair for pair in pairs if pair.id in self._ctx.world.allowances)
         return self._change_allowances("disallow", Change(deletes=there), there, dry_run=dry_run)
 
     def _pairs(self, source: str, target: str, *, one_way: bool) -> tuple[Allowance, ...]:
-        ends = [self._.world.network(reference) for reference in (source, target)]
+        ends = [self._ctx.world.network(reference) for reference in (source, target)]
         for network in ends:
             if network.driver is not Driver.BRIDGE:
                 raise InvalidRequest(f"cannot open network {network.name}: driver {network.driver.value} isn't routed")

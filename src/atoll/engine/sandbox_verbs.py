@@ -23,7 +23,7 @@ class SandboxVerbs:
     """Create and remove sandboxes, connect and disconnect them."""
 
     def __init__(self, context: Context) -> None:
-        self._ = context
+        self._ctx = context
 
     def create(self, request: SandboxRequest, *, dry_run: bool = False) -> Outcome[Sandbox]:
         """Make or attach a sandbox with its endpoints and published ports, or nothing.
@@ -158,8 +158,8 @@ class SandboxVerbs:
             ctx.ports.release(sandbox.id)
 
     def _tell_endpoint(self, action: str, endpoint: Endpoint, sandbox: Sandbox) -> None:
-        network = self._.world.networks[endpoint.network_id]
-        self._.tell("network", action, network.id, name=network.name, type=network.driver.value, container=sandbox.id)
+        network = self._ctx.world.networks[endpoint.network_id]
+        self._ctx.tell("network", action, network.id, name=network.name, type=network.driver.value, container=sandbox.id)
 
 
 def _if_new(held: Sandbox, before: Sandbox) -> tuple[Sandbox, ...]:
