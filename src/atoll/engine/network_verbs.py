@@ -20,7 +20,7 @@ class NetworkVerbs:
 
     def create(self, request: NetworkRequest, *, dry_run: bool = False) -> Outcome[Network]:
         """Make a bridge network. Raises as `claim_network`, and ApplyFailed."""
-        ctx = self._
+        ctx = self._ctx
         facts = ctx.path.look()
         key = ctx.store.meta(HOST_KEY)
         network, warnings = claim_network(ctx.world, request, facts, ctx.host, ctx.naming, key)
@@ -36,7 +36,7 @@ class NetworkVerbs:
 
     def remove(self, reference: str, *, dry_run: bool = False) -> Outcome[Network]:
         """Remove a network without endpoints. Raises NotFound, Forbidden, InUse."""
-        ctx = self._
+        ctx = self._ctx
         network = ctx.world.network(reference)
         check_removable(ctx.world, network)
         return Outcome(network, self.erase(network, dry_run=dry_run))
@@ -55,7 +55,7 @@ class NetworkVerbs:
 
     def erase(self, network: Network, *, dry_run: bool = False) -> tuple[Step, ...]:
         """Remove a network whatever it is, as far as the kernel lets it; the caller knows that no endpoint is on it."""
-        ctx = self._
+        ctx = self._ctx
         opened = tuple(a for a in ctx.world.allowances.values() if network.id in (a.source_id, a.target_id))
         scope = Scope(networks=frozenset({network.id}), allowances=frozenset(a.id for a in opened))
         planned = ctx.path.plan(Change(deletes=(network, *opened)), scope)
@@ -95,7 +95,7 @@ class NetworkVerbs:
     def _change_allowances(
         self, action: str, change: Change, pairs: tuple[Allowance, ...], *, dry_run: bool
     ) -> Outcome[None]:
-        ctx = self._
+        ctx = self._ctx
         planned = ctx.path.plan(change, Scope(allowances=frozenset(pair.id for pair in pairs)))
         if pairs and not dry_run:
             ctx.path.carry_out(planned)

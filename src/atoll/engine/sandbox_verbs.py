@@ -31,7 +31,7 @@ class SandboxVerbs:
         Raises what the claims raise (NameTaken, InvalidRequest, NotFound, Conflict, PortTaken,
         Exhausted, Forbidden), and ApplyFailed.
         """
-        ctx = self._
+        ctx = self._ctx
         sandbox = claim_sandbox(ctx.world, request, ctx.host)
         endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
         with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
@@ -51,7 +51,7 @@ class SandboxVerbs:
 
         Raises NotFound; InUse while others are joined to it, unless `force`, which removes them first.
         """
-        ctx = self._
+        ctx = self._ctx
         sandbox = ctx.world.sandbox(reference)
         members = ctx.world.members_of(sandbox.id)
         if members and not force:
@@ -68,7 +68,7 @@ class SandboxVerbs:
 
     def release(self, sandbox: Sandbox, action: str, *, dry_run: bool = False) -> Planned:
         """Take a sandbox out of the world with all it holds, as far as the kernel lets it."""
-        ctx = self._
+        ctx = self._ctx
         endpoints = ctx.world.endpoints_of(sandbox.id)
         made = sandbox.kind is SandboxKind.MADE and sandbox.netns is not None
         removals = (Removal(sandbox.id, sandbox.netns.path),) if made and sandbox.netns else ()
@@ -92,7 +92,7 @@ class SandboxVerbs:
         self, network: str, sandbox: str, request: EndpointRequest, *, dry_run: bool = False
     ) -> Outcome[Endpoint]:
         """Connect a living sandbox to one more network. Raises as `claim_endpoint`, and ApplyFailed."""
-        ctx = self._
+        ctx = self._ctx
         target, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
         (endpoint,) = claim_endpoints(ctx.world, member, (replace(request, network=target.id),), ctx.host, ctx.naming)
         with self._ports_held(ctx.world.after(Change(puts=(endpoint,))), member, dry_run=dry_run) as held:
@@ -113,7 +113,7 @@ class SandboxVerbs:
         nothing, as what is dead is released by itself. Raises NotFound, Conflict, InvalidRequest (the host
         network), PortTaken when the network that leads out from then on needs host ports that others have.
         """
-        ctx = self._
+        ctx = self._ctx
         source, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
         mine = [endpoint for endpoint in ctx.world.endpoints_of(member.id) if endpoint.network_id == source.id]
         if not mine:
@@ -142,7 +142,7 @@ class SandboxVerbs:
 
         They stay its own from then on; but what is held here is given back on an error, or after a dry run.
         """
-        ctx = self._
+        ctx = self._ctx
         if not sandbox.mappings or sandbox.bindings or not needs_host_ports(world, sandbox):
             yield sandbox
             return
@@ -158,8 +158,9 @@ class SandboxVerbs:
             ctx.ports.release(sandbox.id)
 
     def _tell_endpoint(self, action: str, endpoint: Endpoint, sandbox: Sandbox) -> None:
-        network = self._ctx.world.networks[endpoint.network_id]
-        self._ctx.tell("network", action, network.id, name=network.name, type=network.driver.value, container=sandbox.id)
+        ctx = self._ctx
+        network = ctx.world.networks[endpoint.network_id]
+        ctx.tell("network", action, network.id, name=network.name, type=network.driver.value, container=sandbox.id)
 
 
 def _if_new(held: Sandbox, before: Sandbox) -> tuple[Sandbox, ...]:
