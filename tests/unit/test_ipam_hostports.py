@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from atoll.errors import Exhausted, PortTaken
 from atoll.ipam.hostports import Busy, bind
 from atoll.model.addresses import IPAddress
+from atoll.model.heldports import HeldPorts
 from atoll.model.ports import PortBinding, PortMapping, PortRange, Protocol, addresses_meet
 from atoll.model.portspec import parse_port_spec
 
@@ -31,7 +32,15 @@ def bound(
     busy: Busy = frozenset(),
 ) -> list[str]:
     mappings = [parse_port_spec(spec) for spec in specs]
-    found = bind(mappings, in_use=in_use, ephemeral=ephemeral, default_address=default_address, start=start, busy=busy)
+    found = bind(
+        mappings,
+        held=HeldPorts().after(come=[binding for _, binding in in_use]),
+        holders=lambda: in_use,
+        ephemeral=ephemeral,
+        default_address=default_address,
+        start=start,
+        busy=busy,
+    )
     return [str(binding) for binding in found]
 
 
@@ -178,8 +187,14 @@ def test_no_two_bindings_ever_meet(asked: list[PortMapping], before: list[PortMa
     ephemeral = PortRange(105, 125)
 
     def bindings(mappings: list[PortMapping], there: tuple[PortBinding, ...]) -> tuple[PortBinding, ...]:
-        in_use = [("other", binding) for binding in there]
-        return bind(mappings, in_use=in_use, ephemeral=ephemeral, default_address=None, start=start)
+        return bind(
+            mappings,
+            held=HeldPorts().after(come=there),
+            holders=lambda: [("other", binding) for binding in there],
+            ephemeral=ephemeral,
+            default_address=None,
+            start=start,
+        )
 
     try:
         there = bindings(before, ())

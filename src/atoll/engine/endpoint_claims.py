@@ -103,23 +103,28 @@ def _addresses(world: World, network: Network, request: EndpointRequest) -> tupl
 
 
 def _one_address(world: World, network: Network, pool: Pool, asked: IPAddress | None) -> IPAddress:
-    held = {
-        address.ip: endpoint.sandbox_id
-        for endpoint in world.endpoints_on(network.id)
-        if (address := endpoint.address(pool.family)) is not None
-    }
+    taken = world.addresses_on(network.id, pool.family)
     if asked is None:
-        return choose(pool, held, network=network.name)
-    holder = held.get(asked)
-    check_static(pool, asked, world.sandboxes[holder].name if holder else "", network=network.name)
+        return choose(pool, taken, network=network.name)
+    holder = _holder(world, network, asked) if int(asked) in taken else ""
+    check_static(pool, asked, holder, network=network.name)
     return asked
 
 
+def _holder(world: World, network: Network, address: IPAddress) -> str:
+    """The name of the sandbox that has an address."""
+    return next(
+        world.sandboxes[endpoint.sandbox_id].name
+        for endpoint in world.endpoints_on(network.id)
+        if any(interface.ip == address for interface in endpoint.addresses)
+    )
+
+
 def _check_mac(world: World, network: Network, mac: str) -> None:
-    for other in world.endpoints_on(network.id):
-        if other.mac == mac:
-            name = world.sandboxes[other.sandbox_id].name
-            raise Conflict(f"MAC address {mac} is in use on network {network.name} by {name}", subject=mac)
+    other = world.endpoint_with(network.id, mac)
+    if other is not None:
+        name = world.sandboxes[other.sandbox_id].name
+        raise Conflict(f"MAC address {mac} is in use on network {network.name} by {name}", subject=mac)
 
 
 def _ifname(network: Network, sandbox: Sandbox, request: EndpointRequest, used: frozenset[str]) -> str:

@@ -35,12 +35,12 @@ def hold_mappings(
     """
     if not mappings:
         return ()
-    in_use = tuple(held_bindings(world))
     busy: frozenset[tuple[Protocol, PortRange]] = frozenset()
     for _ in range(TRIES_MAX):
         bindings = bind(
             mappings,
-            in_use=in_use,
+            held=world.held_ports,
+            holders=lambda: held_bindings(world),
             ephemeral=ports.ephemeral(),
             default_address=default_address,
             start=start,

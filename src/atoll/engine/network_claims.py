@@ -41,7 +41,7 @@ def claim_network(
     Conflict (bridge name), Exhausted, Forbidden (a second `host` or `null` network).
     """
     parse_name("network", request.name)
-    if any(network.name == request.name for network in world.networks.values()):
+    if world.network_named(request.name) is not None:
         raise NameTaken(
             f"network with name {request.name} already exists", hint="atoll network ls", subject=request.name
         )

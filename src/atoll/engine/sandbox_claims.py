@@ -16,7 +16,7 @@ from atoll.plan.driver import Naming, netns_name
 def claim_sandbox(world: World, request: SandboxRequest, host: Host) -> Sandbox:
     """A sandbox without endpoints and ports. Raises NameTaken, InvalidRequest, NotFound, Conflict."""
     parse_name("sandbox", request.name)
-    if any(sandbox.name == request.name for sandbox in world.sandboxes.values()):
+    if world.sandbox_named(request.name) is not None:
         raise NameTaken(
             f"sandbox name {request.name} is in use", hint=f"atoll sandbox rm {request.name}", subject=request.name
         )
@@ -93,12 +93,10 @@ def _kind(request: SandboxRequest) -> SandboxKind:
 
 
 def _check_alone(world: World, evidence: NetnsEvidence) -> None:
-    for other in world.sandboxes.values():
-        there = other.netns
-        same = there is not None and (there.boot_id, there.cookie) == (evidence.boot_id, evidence.cookie)
-        if there is not None and (same or there.path == evidence.path):
-            raise Conflict(
-                f"the namespace {evidence.path} is sandbox {other.name} already",
-                hint=f"atoll network connect NETWORK {other.name}",
-                subject=other.name,
-            )
+    other = world.sandbox_in(evidence)
+    if other is not None:
+        raise Conflict(
+            f"the namespace {evidence.path} is sandbox {other.name} already",
+            hint=f"atoll network connect NETWORK {other.name}",
+            subject=other.name,
+        )

@@ -4,33 +4,29 @@ What is never given out, as in Docker: IPv4's network and broadcast address (a /
 subnet-router anycast address (all host bits zero, RFC 4291 section 2.6.1), the gateway, auxiliary addresses.
 """
 
-from collections.abc import Collection
-
 from atoll.errors import Conflict, Exhausted, InvalidRequest
-from atoll.ipam.taken import Taken
 from atoll.model.addresses import Family, IPAddress, IPNetwork, family_of
 from atoll.model.network import Pool
+from atoll.model.runs import Runs
 
 
-def choose(pool: Pool, taken: Collection[IPAddress], *, last: IPAddress | None = None, network: str = "") -> IPAddress:
-    """The lowest free address of the pool's ip_range, or of its subnet.
+def choose(pool: Pool, taken: Runs, *, last: IPAddress | None = None, network: str = "") -> IPAddress:
+    """The lowest address of the pool's ip_range, or of its subnet, that isn't `taken`: O(log n).
 
     With `last` the search goes on behind that address and comes round, so that a released one rests for a
-    while. `taken` may hold addresses of any pool; a `Taken` makes the choice O(log n), anything else is
-    sorted first. Raises Exhausted with the numbers, naming `network`.
+    while. Raises Exhausted with the numbers, naming `network`.
     """
-    index = taken if isinstance(taken, Taken) else Taken(pool.family, taken)
     within = pool.ip_range or pool.subnet
-    first, final = within.network_address, within.broadcast_address
+    first, final = int(within.network_address), int(within.broadcast_address)
     reserved = _reserved(pool)
-    if last is not None and last in within and last != final:
-        found = _lowest(index, reserved, last + 1, final)
-        if found is not None:
-            return found
-    found = _lowest(index, reserved, first, final)
+    found = None
+    if last is not None and last in within and int(last) < final:
+        found = _lowest(taken, reserved, int(last) + 1, final)
+    if found is None:
+        found = _lowest(taken, reserved, first, final)
     if found is None:
         raise _exhausted(pool, within, reserved, network)
-    return found
+    return type(within.network_address)(found)
 
 
 def check_static(pool: Pool, address: IPAddress, taken_by: str, *, network: str = "") -> None:
@@ -73,21 +69,21 @@ def special_role(subnet: IPNetwork, address: IPAddress) -> str:
     return {subnet.network_address: "network", subnet.broadcast_address: "broadcast"}.get(address, "")
 
 
-def _reserved(pool: Pool) -> frozenset[IPAddress]:
+def _reserved(pool: Pool) -> frozenset[int]:
     edges = (pool.subnet.network_address, pool.subnet.broadcast_address)
-    special = {address for address in edges if special_role(pool.subnet, address)}
-    return frozenset(special | {pool.gateway} | {address for _, address in pool.auxiliary})
+    special = [address for address in edges if special_role(pool.subnet, address)]
+    return frozenset(map(int, (*special, pool.gateway, *(address for _, address in pool.auxiliary))))
 
 
-def _lowest(index: Taken, reserved: frozenset[IPAddress], first: IPAddress, final: IPAddress) -> IPAddress | None:
-    found = index.lowest_free(first, final)
+def _lowest(taken: Runs, reserved: frozenset[int], first: int, final: int) -> int | None:
+    found = taken.lowest_free(first, final)
     while found is not None and found in reserved:
-        found = index.lowest_free(found + 1, final) if found != final else None
+        found = taken.lowest_free(found + 1, final)
     return found
 
 
-def _exhausted(pool: Pool, within: IPNetwork, reserved: frozenset[IPAddress], network: str) -> Exhausted:
-    usable = within.num_addresses - sum(1 for address in reserved if address in within)
+def _exhausted(pool: Pool, within: IPNetwork, reserved: frozenset[int], network: str) -> Exhausted:
+    usable = within.num_addresses - sum(1 for number in reserved if type(within.network_address)(number) in within)
     name = f"--ip-range {within}" if pool.ip_range else str(within)
     where = f" of network {network}" if network else ""
     numbers = f"{usable} of {usable} are in use" if usable else "all it has are reserved"

@@ -1,21 +1,25 @@
 """Host ports for published ports: exact ones are checked, the others chosen."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address
 
 from atoll.errors import Exhausted, PortTaken
 from atoll.model.addresses import Family, IPAddress, family_of
+from atoll.model.heldports import HeldPorts, highest_in, lowest_row, range_bits
 from atoll.model.ports import PortBinding, PortMapping, PortRange, Protocol, addresses_meet
 
 Busy = frozenset[tuple[Protocol, PortRange]]
 """Ports that turned out to be somebody else's on this host; avoided where there is a choice."""
 
+Holders = Callable[[], Iterable[tuple[str, PortBinding]]]
+"""All bindings that are held, with the name of the sandbox that holds each: asked when a holder is to be named."""
+
 
 def bind(
     mappings: Sequence[PortMapping],
     *,
-    in_use: Iterable[tuple[str, PortBinding]],
+    held: HeldPorts,
+    holders: Holders,
     ephemeral: PortRange,
     default_address: IPAddress | None,
     start: int,
@@ -23,102 +27,96 @@ def bind(
 ) -> tuple[PortBinding, ...]:
     """Concrete bindings for `mappings`, in their order.
 
-    `in_use` are all bindings that are held, with the name of the sandbox that holds each. A mapping that
-    names no address gets `default_address`. Automatic ports come from `ephemeral`, the search beginning at
+    `held` are the ports of all bindings that `holders` would tell. A mapping that names no address gets
+    `default_address`. Automatic ports come from `ephemeral`, the search beginning at
     its `start`-th port (modulo its length); those of a range follow each other as far as there is room, and
     only then a mapping becomes several bindings. A choice out of a range is the lowest that is free.
 
     Raises PortTaken naming the port and its holder, Exhausted.
     """
-    claims = _Claims(in_use, busy)
-    bound: dict[int, tuple[PortBinding, ...]] = {}
+    claims = _Claims(held, holders, busy)
+    places = [mapping.host_address if mapping.host_address is not None else default_address for mapping in mappings]
+    exact = {
+        index: PortBinding(mapping.protocol, address, mapping.host, mapping.container)
+        for index, (mapping, address) in enumerate(zip(mappings, places, strict=True))
+        if mapping.host is not None and len(mapping.host) == len(mapping.container)
+    }
+    claims.claim_all(tuple(exact.values()))
+    bound: dict[int, tuple[PortBinding, ...]] = {index: (binding,) for index, binding in exact.items()}
     # What leaves least choice goes first: `-p 8000-8001:80 -p 8000:81` can be had.
-    for place, mapping in sorted(enumerate(mappings), key=lambda pair: _freedom(pair[1])):
-        address = mapping.host_address if mapping.host_address is not None else default_address
+    for index in sorted(range(len(mappings)), key=lambda index: _freedom(mappings[index])):
+        mapping, address = mappings[index], places[index]
         if mapping.host is None:
-            bound[place] = tuple(_automatic(claims, mapping, address, ephemeral, start))
-        elif len(mapping.host) == len(mapping.container):
-            bound[place] = (_exact(claims, mapping, address, mapping.host),)
-        else:
-            bound[place] = (_one_of(claims, mapping, address, mapping.host),)
-    return tuple(binding for place in sorted(bound) for binding in bound[place])
+            bound[index] = tuple(_automatic(claims, mapping, address, ephemeral, start))
+        elif index not in exact:
+            bound[index] = (_one_of(claims, mapping, address, mapping.host),)
+    return tuple(binding for index in sorted(bound) for binding in bound[index])
 
 
 class _Claims:
-    """Held ports, looked up by number; ranges are few and looked through."""
+    """Host ports that can't be had any more: those held, and those that mappings of this request got."""
 
-    def __init__(self, in_use: Iterable[tuple[str, PortBinding]], busy: Busy) -> None:
-        self._singles: dict[tuple[Protocol, int], list[tuple[str, PortBinding]]] = defaultdict(list)
-        self._ranges: list[tuple[str, PortBinding]] = []
+    def __init__(self, held: HeldPorts, holders: Holders, busy: Busy) -> None:
+        self._held = held
+        self._holders = holders
         self._busy = busy
-        for owner, binding in in_use:
-            self._add(owner, binding)
+        self._mine: list[PortBinding] = []
+
+    def claim_all(self, bindings: Sequence[PortBinding]) -> None:
+        """Note bindings that are asked for exactly. Raises PortTaken for the first that can't be had."""
+        # All at once: a thousand one by one take ten times as long, and are only needed to say which it is.
+        if self._held.admits(bindings):
+            self._held = self._held.after(come=bindings)
+            self._mine.extend(bindings)
+            return
+        for binding in bindings:
+            held = self.holder(binding.protocol, binding.host_address, binding.host)
+            if held is not None:
+                raise _taken(binding, *held)
+            self.claim(binding)
 
     def claim(self, binding: PortBinding) -> PortBinding:
-        """Note a binding of this request."""
-        self._add("", binding)
+        """Note a binding of this request, which is free."""
+        self._held = self._held.after(come=(binding,))
+        self._mine.append(binding)
         return binding
 
     def holder(self, protocol: Protocol, address: IPAddress | None, ports: PortRange) -> tuple[str, PortBinding] | None:
         """Who has the highest of `ports` that is held, and as which binding; owner "" is this request."""
-        met = [
+        highest = highest_in(self._held.meeting(protocol, address), ports)
+        if highest is None:
+            return None
+        port = PortRange(highest, highest)
+        everybody = (*(("", binding) for binding in self._mine), *self._holders())
+        return next(
             held
-            for held in self._ranges
+            for held in everybody
             if held[1].protocol is protocol
-            and held[1].host.overlaps(ports)
+            and held[1].host.overlaps(port)
             and addresses_meet(held[1].host_address, address)
-        ]
-        highest = max(met, key=lambda held: held[1].host.last, default=None)
-        floor = ports.first if highest is None else max(ports.first, highest[1].host.last + 1)
-        for port in range(ports.last, floor - 1, -1):
-            for held in self._singles.get((protocol, port), ()):
-                if addresses_meet(held[1].host_address, address):
-                    return held
-        return highest
+        )
 
     def first_free(
         self, protocol: Protocol, address: IPAddress | None, within: PortRange, length: int
     ) -> PortRange | None:
         """The lowest `length` free ports in a row."""
-        candidate = PortRange(within.first, within.first + length - 1)
-        while candidate.last <= within.last:
-            last_met = self._last_met(protocol, address, candidate)
-            if last_met is None:
-                return candidate
-            candidate = PortRange(last_met + 1, last_met + length)
-        return None
-
-    def _last_met(self, protocol: Protocol, address: IPAddress | None, ports: PortRange) -> int | None:
-        held = self.holder(protocol, address, ports)
-        met = [there.last for other, there in self._busy if other is protocol and there.overlaps(ports)]
-        if held is not None:
-            met.append(held[1].host.last)
-        return max(met, default=None)
-
-    def _add(self, owner: str, binding: PortBinding) -> None:
-        if len(binding.host) == 1:
-            self._singles[binding.protocol, binding.host.first].append((owner, binding))
-        else:
-            self._ranges.append((owner, binding))
+        taken = self._held.meeting(protocol, address)
+        for other, ports in self._busy:
+            if other is protocol:
+                taken |= range_bits(ports)
+        first = lowest_row(range_bits(within) & ~taken, length)
+        return None if first is None else PortRange(first, first + length - 1)
 
 
 def _freedom(mapping: PortMapping) -> tuple[int, int]:
-    if mapping.host is None:
-        return 2, 0
-    if len(mapping.host) == len(mapping.container):
-        return 0, 0
-    return 1, len(mapping.host)
+    return (1, 0) if mapping.host is None else (0, len(mapping.host))
 
 
-def _exact(claims: _Claims, mapping: PortMapping, address: IPAddress | None, ports: PortRange) -> PortBinding:
-    held = claims.holder(mapping.protocol, address, ports)
-    if held is None:
-        return claims.claim(PortBinding(mapping.protocol, address, ports, mapping.container))
-    owner, theirs = held
-    port = max(ports.first, theirs.host.first)
-    detail = "" if len(ports) == 1 else f"port {port} is "
-    raise PortTaken(
-        f"cannot publish {_text(address, ports, mapping.protocol)}: {detail}{_holder_text(owner)}",
+def _taken(binding: PortBinding, owner: str, theirs: PortBinding) -> PortTaken:
+    ports = binding.host
+    detail = "" if len(ports) == 1 else f"port {max(ports.first, theirs.host.first)} is "
+    return PortTaken(
+        f"cannot publish {_text(binding.host_address, ports, binding.protocol)}: {detail}{_holder_text(owner)}",
         hint=f"atoll sandbox inspect {owner}" if owner else "give it another host port",
         subject=owner,
     )

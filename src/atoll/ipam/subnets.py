@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from atoll.errors import Exhausted, PoolOverlap
-from atoll.ipam.taken import lowest_free
 from atoll.model.addresses import Family, IPNetwork, family_of
 
 _DEFAULT_LIKE_LENGTH_MAX = 1
@@ -127,3 +126,13 @@ def _lowest_block(pool: AutomaticPool, avoided: Iterable[IPNetwork]) -> IPNetwor
     ]
     block = lowest_free(int(pool.base.network_address) >> shift, int(pool.base.broadcast_address) >> shift, spans)
     return None if block is None else ip_network((type(pool.base.network_address)(block << shift), pool.length))
+
+
+def lowest_free(first: int, last: int, spans: Iterable[tuple[int, int]]) -> int | None:
+    """The lowest number of `first`..`last` in none of the inclusive `spans`, which may overlap in any order."""
+    free = first
+    for start, end in sorted(spans):
+        if start > free:
+            break
+        free = max(free, end + 1)
+    return free if free <= last else None

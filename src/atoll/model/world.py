@@ -5,9 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from atoll.errors import Conflict, NotFound
+from atoll.model.addresses import Family
+from atoll.model.heldports import HeldPorts
+from atoll.model.indexes import Indexes
 from atoll.model.names import short_id
 from atoll.model.network import Network
-from atoll.model.sandbox import Endpoint, Sandbox, SandboxKind
+from atoll.model.runs import Runs
+from atoll.model.sandbox import Endpoint, NetnsEvidence, Sandbox, SandboxKind
+from atoll.model.table import Table
 
 _Named = TypeVar("_Named", Network, Sandbox)
 
@@ -76,14 +81,17 @@ _TABLE: Mapping[RecordKind, str] = {
 
 @dataclass(frozen=True)
 class World:
-    """All objects by id. Treat the mappings as read-only: `after` makes the next world."""
+    """All objects by id. `after` makes the next world, which shares with this one what it doesn't change.
 
-    networks: Mapping[str, Network] = field(default_factory=dict)
-    sandboxes: Mapping[str, Sandbox] = field(default_factory=dict)
-    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
-    allowances: Mapping[str, Allowance] = field(default_factory=dict)
-    removals: Mapping[str, Removal] = field(default_factory=dict)
-    _by_sandbox: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    So a snapshot may be read by any thread, and the cost of a change is that of what changes.
+    """
+
+    networks: Mapping[str, Network] = field(default_factory=Table)
+    sandboxes: Mapping[str, Sandbox] = field(default_factory=Table)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=Table)
+    allowances: Mapping[str, Allowance] = field(default_factory=Table)
+    removals: Mapping[str, Removal] = field(default_factory=Table)
+    _indexes: Indexes = field(default_factory=Indexes)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "World":
@@ -92,37 +100,18 @@ class World:
 
     def after(self, change: Change) -> "World":
         """The world once `change` is made; this one stays as it is."""
-        tables: dict[str, dict[str, Record]] = {}
-
-        def table(record: Record) -> dict[str, Record]:
-            name = _TABLE[kind_of(record)]
-            if name not in tables:
-                tables[name] = dict(getattr(self, name))
-            return tables[name]
-
+        changes: dict[str, dict[str, Record | None]] = {}
         for record in change.deletes:
-            table(record).pop(record.id, None)
+            changes.setdefault(_TABLE[kind_of(record)], {})[record.id] = None
         for record in change.puts:
-            table(record)[record.id] = record
-        by_sandbox = self._by_sandbox
-        if "endpoints" in tables:
-            by_sandbox = self._reindexed(change)
-        return replace(self, _by_sandbox=by_sandbox, **tables)  # type: ignore[arg-type]
-
-    def _reindexed(self, change: Change) -> dict[str, tuple[Endpoint, ...]]:
-        # Kept beside the tables, as every step of an attach asks for one sandbox's endpoints.
-        index = dict(self._by_sandbox)
-        for record in (*change.deletes, *change.puts):
-            if isinstance(record, Endpoint):
-                others = tuple(e for e in index.get(record.sandbox_id, ()) if e.id != record.id)
-                index[record.sandbox_id] = others
-                if not others:
-                    del index[record.sandbox_id]
-        for record in change.puts:
-            if isinstance(record, Endpoint):
-                mine = (*index.get(record.sandbox_id, ()), record)
-                index[record.sandbox_id] = tuple(sorted(mine, key=lambda e: (len(e.ifname), e.ifname, e.id)))
-        return index
+            changes.setdefault(_TABLE[kind_of(record)], {})[record.id] = record
+        tables = {name: getattr(self, name).after(entries) for name, entries in changes.items()}
+        gone, come = [], []
+        for name, entries in changes.items():
+            before: Mapping[str, Record] = getattr(self, name)
+            gone += [before[record_id] for record_id in entries if record_id in before]
+            come += [record for record in entries.values() if record is not None]
+        return replace(self, _indexes=self._indexes.after(gone, come), **tables)
 
     def record(self, kind: RecordKind, record_id: str) -> Record | None:
         """One record by kind and id."""
@@ -134,20 +123,48 @@ class World:
 
         Raises NotFound; Conflict when a prefix fits several.
         """
-        return _look_up("network", reference, self.networks)
+        return _look_up("network", reference, self.networks, self.network_named(reference))
+
+    def network_named(self, name: str) -> Network | None:
+        """The network of exactly this name."""
+        return next((self.networks[network_id] for network_id in self._indexes.networks_named(name)), None)
 
     def sandbox(self, reference: str) -> Sandbox:
         """The sandbox of that id, name or unambiguous id prefix. Raises NotFound, Conflict."""
-        return _look_up("sandbox", reference, self.sandboxes)
+        return _look_up("sandbox", reference, self.sandboxes, self.sandbox_named(reference))
+
+    def sandbox_named(self, name: str) -> Sandbox | None:
+        """The sandbox of exactly this name."""
+        return next((self.sandboxes[sandbox_id] for sandbox_id in self._indexes.sandboxes_named(name)), None)
+
+    def sandbox_in(self, netns: NetnsEvidence) -> Sandbox | None:
+        """The sandbox whose namespace has this path, or is this very one."""
+        return next((self.sandboxes[sandbox_id] for sandbox_id in self._indexes.sandboxes_in(netns)), None)
 
     def endpoints_of(self, sandbox_id: str) -> tuple[Endpoint, ...]:
         """A sandbox's endpoints, in the order of their interface names, then ids."""
-        return self._by_sandbox.get(sandbox_id, ())
+        mine = [self.endpoints[endpoint_id] for endpoint_id in self._indexes.endpoints_of(sandbox_id)]
+        mine.sort(key=lambda endpoint: (len(endpoint.ifname), endpoint.ifname, endpoint.id))
+        return tuple(mine)
 
     def endpoints_on(self, network_id: str) -> tuple[Endpoint, ...]:
         """A network's endpoints, by id."""
-        there = (endpoint for endpoint in self.endpoints.values() if endpoint.network_id == network_id)
-        return tuple(sorted(there, key=lambda endpoint: endpoint.id))
+        return tuple(self.endpoints[endpoint_id] for endpoint_id in sorted(self._indexes.endpoints_on(network_id)))
+
+    def addresses_on(self, network_id: str, family: Family) -> Runs:
+        """The addresses of a network's endpoints, as numbers."""
+        return self._indexes.addresses_on(network_id, family)
+
+    def endpoint_with(self, network_id: str, mac: str) -> Endpoint | None:
+        """The endpoint of a network that has this MAC address."""
+        return next(
+            (self.endpoints[endpoint_id] for endpoint_id in self._indexes.endpoints_with(network_id, mac)), None
+        )
+
+    @property
+    def held_ports(self) -> HeldPorts:
+        """The host ports of all sandboxes."""
+        return self._indexes.ports
 
     def root_of(self, sandbox: Sandbox) -> Sandbox:
         """The sandbox whose namespace this one uses: itself unless it is joined."""
@@ -157,17 +174,15 @@ class World:
 
     def members_of(self, sandbox_id: str) -> tuple[Sandbox, ...]:
         """Sandboxes joined to this one, by name."""
-        joined = (other for other in self.sandboxes.values() if other.owner_id == sandbox_id)
+        joined = (self.sandboxes[member_id] for member_id in self._indexes.members_of(sandbox_id))
         return tuple(sorted(joined, key=lambda other: other.name))
 
 
-def _look_up(kind: str, reference: str, table: Mapping[str, _Named]) -> _Named:
+def _look_up(kind: str, reference: str, table: Mapping[str, _Named], named: _Named | None) -> _Named:
     # The id first: a sandbox may be named as another's id reads, and must not be taken for it.
-    if reference in table:
-        return table[reference]
-    for item in table.values():
-        if item.name == reference:
-            return item
+    found = table.get(reference) or named
+    if found is not None:
+        return found
     fits = [item for item in table.values() if reference and item.id.startswith(reference)]
     if len(fits) > 1:
         names = ", ".join(f"{short_id(item.id)} ({item.name})" for item in fits[:4])
