@@ -17,8 +17,9 @@ ALLOWED = {
     "store": {"model", "errors"},
     "kernel": {"model", "errors"},
     "relay": {"model", "errors"},
-    "engine": {"plan", "ipam", "store", "kernel", "model", "errors"},
-    "api": {"engine", "plan", "model", "errors"},
+    "doctor": {"model", "errors"},
+    "engine": {"doctor", "plan", "ipam", "store", "kernel", "model", "errors"},
+    "api": {"doctor", "engine", "plan", "model", "errors"},
     "cli": {"errors", "lab"},
     "lab": {"kernel", "errors"},
     "daemon": {"api", "engine", "plan", "ipam", "store", "kernel", "relay", "model", "errors"},
@@ -28,7 +29,7 @@ ALLOWED = {
 EXCEPTIONS = {"atoll.cli.daemon": {"atoll.daemon.main"}}
 """`atoll daemon` becomes the daemon: the import stands in that command alone."""
 
-STDLIB_ONLY = {"errors", "model", "plan", "ipam", "relay", "cli", "lab"}
+STDLIB_ONLY = {"errors", "model", "plan", "ipam", "doctor", "relay", "cli", "lab"}
 """Rooms that use nothing installed: pure ones, and those whose start-up time is their cost."""
 
 KERNEL_NETNS = "atoll.kernel.netns"

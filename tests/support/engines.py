@@ -16,6 +16,7 @@ from atoll.engine.engine import Engine
 from atoll.engine.host import Host
 from atoll.kernel import netns
 from atoll.kernel.conntrack import flush
+from atoll.kernel.diagnosis.view import read_view
 from atoll.kernel.facts import read_facts
 from atoll.kernel.holder import SocketHolder
 from atoll.kernel.kernel import Kernel
@@ -63,6 +64,7 @@ def make_engine(
         alive=netns.alive,
         ifnames=_ifnames,
         nsid=_nsid,
+        view=read_view,
         new_id=ids(seed),
         now_ns=lambda: 0,
         netns_directory=str(host.netns_directory),

@@ -7,6 +7,7 @@ from aiohttp import web
 from atoll.api.atoll_routes import AtollRoutes
 from atoll.api.backend import Backend
 from atoll.api.body import BODY_BYTES_MAX
+from atoll.api.doctor import DoctorRoutes
 from atoll.api.http import Handler, Route
 from atoll.api.middleware import answer_errors, name_engine
 from atoll.api.network_routes import NetworkRoutes
@@ -29,6 +30,7 @@ def make_app(backend: Backend) -> web.Application:
     _add(app, SystemRoutes(backend).routes())
     _add(app, NetworkRoutes(backend).routes())
     _add(app, AtollRoutes(backend).routes())
+    _add(app, DoctorRoutes(backend).routes())
     _add(app, (("*", f"/{word}{{rest:(/.*)?}}", _unserved(word)) for word in _UNSERVED))
     return app
 

@@ -19,6 +19,7 @@ from atoll.engine.host import Host
 from atoll.errors import InvalidRequest, KernelError, Unavailable
 from atoll.kernel import netns
 from atoll.kernel.conntrack import flush
+from atoll.kernel.diagnosis.view import read_view
 from atoll.kernel.facts import read_facts
 from atoll.kernel.holder import SocketHolder
 from atoll.kernel.monitor import Monitor, nsid_of
@@ -93,6 +94,7 @@ def _host(arguments: Arguments) -> Host:
         alive=netns.alive,
         ifnames=netns.ifnames,
         nsid=_nsid,
+        view=read_view,
         new_id=lambda: secrets.token_hex(ID_LENGTH // 2),
         now_ns=time.time_ns,
         netns_directory=str(arguments.netns_directory),

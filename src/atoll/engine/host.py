@@ -1,9 +1,11 @@
 """What the engine asks of the host besides kernel state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atoll.model.facts import HostFacts
+from atoll.model.hostview import HostView
+from atoll.model.ports import PortBinding
 from atoll.model.sandbox import NetnsEvidence
 
 
@@ -14,6 +16,7 @@ class Host:
     `evidence(path, pid)` identifies a namespace (one of the two is given) and raises InvalidRequest
     when there is none; `alive` says whether that very namespace still exists; `ifnames` lists the
     interfaces inside; `nsid` is the number under which the host's namespace knows it, None when it has none.
+    `view` is a thorough look for a diagnosis, which any thread may take; it is given the published ports.
     `new_id` gives 64 hex digits, `now_ns` Unix time.
     """
 
@@ -22,6 +25,7 @@ class Host:
     alive: Callable[[NetnsEvidence], bool]
     ifnames: Callable[[NetnsEvidence], frozenset[str]]
     nsid: Callable[[NetnsEvidence], int | None]
+    view: Callable[[Sequence[PortBinding]], HostView]
     new_id: Callable[[], str]
     now_ns: Callable[[], int]
     netns_directory: str

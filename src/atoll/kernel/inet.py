@@ -88,9 +88,14 @@ class RouteEntry:
         return self.type == _LOCAL and self.table == _TABLE_LOCAL
 
     @property
+    def unicast(self) -> bool:
+        """True of type unicast, in any table."""
+        return self.type == _UNICAST
+
+    @property
     def main(self) -> bool:
         """True of a unicast route of the main table."""
-        return self.type == _UNICAST and self.table == _TABLE_MAIN
+        return self.unicast and self.table == _TABLE_MAIN
 
 
 @dataclass(frozen=True, slots=True)
