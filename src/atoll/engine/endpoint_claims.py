@@ -3,12 +3,13 @@
 from atoll.engine.host import Host
 from atoll.errors import Conflict, Forbidden, InvalidRequest
 from atoll.ipam.addresses import check_static, choose
-from atoll.model.addresses import Family, IPAddress, IPInterface, family_of, interface_of, mac_of, parse_mac
+from atoll.model.addresses import Family, IPAddress, IPInterface, family_of, interface_of, macs_of, parse_mac
 from atoll.model.endpoint_options import IFNAME, parse_sysctls
 from atoll.model.names import parse_ifname, parse_name
 from atoll.model.network import Driver, Network, Pool
 from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind
 from atoll.model.world import World
+from atoll.plan.bridge import bridge_mac
 from atoll.plan.driver import Naming
 
 
@@ -34,8 +35,7 @@ def claim_endpoint(
         _check_bare(network, request)
         return Endpoint(endpoint_id, network.id, sandbox.id, aliases=aliases)
     addresses = _addresses(world, network, request)
-    mac = parse_mac(request.mac) if request.mac else mac_of(addresses[0].ip)
-    _check_mac(world, network, mac)
+    mac = _mac(world, network, request, addresses[0].ip)
     return Endpoint(
         id=endpoint_id,
         network_id=network.id,
@@ -120,11 +120,22 @@ def _holder(world: World, network: Network, address: IPAddress) -> str:
     )
 
 
-def _check_mac(world: World, network: Network, mac: str) -> None:
+def _mac(world: World, network: Network, request: EndpointRequest, address: IPAddress) -> str:
+    if not request.mac:
+        # IPv6 addresses that end alike have the same MAC derived.
+        return next(mac for mac in macs_of(address) if not _mac_holder(world, network, mac))
+    mac = parse_mac(request.mac)
+    holder = _mac_holder(world, network, mac)
+    if holder:
+        raise Conflict(f"MAC address {mac} is in use on network {network.name} by {holder}", subject=mac)
+    return mac
+
+
+def _mac_holder(world: World, network: Network, mac: str) -> str:
+    if mac == bridge_mac(network):
+        return "its bridge"
     other = world.endpoint_with(network.id, mac)
-    if other is not None:
-        name = world.sandboxes[other.sandbox_id].name
-        raise Conflict(f"MAC address {mac} is in use on network {network.name} by {name}", subject=mac)
+    return world.sandboxes[other.sandbox_id].name if other is not None else ""
 
 
 def _ifname(network: Network, sandbox: Sandbox, request: EndpointRequest, used: frozenset[str]) -> str:

@@ -1,11 +1,13 @@
 """Claims for sandboxes: whose namespace, on which networks, with which host ports. Pure but for the evidence."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from atoll.engine.endpoint_claims import claim_endpoint
 from atoll.engine.host import Host
-from atoll.errors import Conflict, InvalidRequest, NameTaken
+from atoll.errors import Conflict, Forbidden, InvalidRequest, NameTaken
+from atoll.model.facts import HostFacts
 from atoll.model.names import parse_name
 from atoll.model.network import DEFAULT_BRIDGE_NETWORK, Driver
 from atoll.model.sandbox import Endpoint, EndpointRequest, NetnsEvidence, Sandbox, SandboxKind, SandboxRequest
@@ -13,8 +15,8 @@ from atoll.model.world import Change, World
 from atoll.plan.driver import Naming, netns_name
 
 
-def claim_sandbox(world: World, request: SandboxRequest, host: Host) -> Sandbox:
-    """A sandbox without endpoints and ports. Raises NameTaken, InvalidRequest, NotFound, Conflict."""
+def claim_sandbox(world: World, request: SandboxRequest, host: Host, facts: HostFacts) -> Sandbox:
+    """A sandbox without endpoints and ports. Raises NameTaken, InvalidRequest, NotFound, Conflict, Forbidden."""
     parse_name("sandbox", request.name)
     if world.sandbox_named(request.name) is not None:
         raise NameTaken(
@@ -29,6 +31,7 @@ def claim_sandbox(world: World, request: SandboxRequest, host: Host) -> Sandbox:
             return replace(sandbox, netns=NetnsEvidence(str(path), boot_id="", cookie=0))
         case SandboxKind.ATTACHED:
             evidence = host.evidence(request.netns_path, request.pid)
+            _check_not_host(request.name, evidence, facts)
             _check_alone(world, evidence)
             return replace(sandbox, netns=evidence)
         case SandboxKind.JOINED:
@@ -41,7 +44,7 @@ def claim_endpoints(
     world: World, sandbox: Sandbox, requests: tuple[EndpointRequest, ...], host: Host, naming: Naming
 ) -> tuple[Endpoint, ...]:
     """Endpoints on several networks at once, each seeing the claims of those before it. Raises as `claim_endpoint`."""
-    used = host.ifnames(sandbox.netns) if sandbox.kind is SandboxKind.ATTACHED and sandbox.netns else frozenset()
+    used = _ifnames_inside(world, sandbox, host)
     claimed: list[Endpoint] = []
     there = world.after(Change(puts=(sandbox,)))
     for request in requests:
@@ -53,6 +56,20 @@ def claim_endpoints(
         claimed.append(endpoint)
         there = there.after(Change(puts=(endpoint,)))
     return tuple(claimed)
+
+
+def _ifnames_inside(world: World, sandbox: Sandbox, host: Host) -> frozenset[str]:
+    """Interfaces in the namespace, whoever made them. Raises InvalidRequest when another's namespace is gone."""
+    if sandbox.netns is None:
+        return frozenset()
+    if sandbox.kind is SandboxKind.ATTACHED:
+        return host.ifnames(sandbox.netns)
+    if sandbox.id not in world.sandboxes:
+        return frozenset()
+    # One of ours that was taken away is made anew.
+    with suppress(InvalidRequest):
+        return host.ifnames(sandbox.netns)
+    return frozenset()
 
 
 def wanted_endpoints(world: World, request: SandboxRequest) -> tuple[EndpointRequest, ...]:
@@ -92,11 +109,27 @@ def _kind(request: SandboxRequest) -> SandboxKind:
     return SandboxKind.ATTACHED if asked else SandboxKind.MADE
 
 
+def _check_not_host(name: str, evidence: NetnsEvidence, facts: HostFacts) -> None:
+    # An endpoint would give the host itself an address and a default route of the network.
+    if evidence.cookie == facts.netns_cookie:
+        raise Forbidden(
+            f"{evidence.path} is the namespace of the host itself",
+            hint=f"atoll sandbox create {name} --network host",
+            subject=name,
+        )
+
+
 def _check_alone(world: World, evidence: NetnsEvidence) -> None:
     other = world.sandbox_in(evidence)
-    if other is not None:
+    # Where another namespace stood at this path, its sandbox is about to be released.
+    if other is not None and not _replaced(other.netns, evidence):
         raise Conflict(
             f"the namespace {evidence.path} is sandbox {other.name} already",
             hint=f"atoll network connect NETWORK {other.name}",
             subject=other.name,
         )
+
+
+def _replaced(known: NetnsEvidence | None, found: NetnsEvidence) -> bool:
+    """True when another namespace was at this path. Of those that we made the path is all we know."""
+    return known is not None and known.cookie not in (0, found.cookie)

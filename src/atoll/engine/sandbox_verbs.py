@@ -32,7 +32,7 @@ class SandboxVerbs:
         Exhausted, Forbidden), and ApplyFailed.
         """
         ctx = self._ctx
-        sandbox = claim_sandbox(ctx.world, request, ctx.host)
+        sandbox = claim_sandbox(ctx.world, request, ctx.host, ctx.path.facts)
         endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
         with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
         with self._ports_held(with_endpoints, sandbox, dry_run=dry_run) as sandbox:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from atoll.kernel.nlmsg import NESTED, attribute, attributes, text
 from atoll.kernel.rtnetlink import CREATE, EXCL, Request
 from atoll.model.items import Bridge, Interface, Veth
+from atoll.model.options import MTU_MIN_V6_BYTES
 
 GONE_ALIAS = "atoll:gone"
 """Alias of a detached veth that waits to be deleted."""
@@ -160,7 +161,8 @@ def _port(item: Veth, index: int, *, ipv6: bool) -> Request:
     )
     info = attribute(_LINKINFO | NESTED, attribute(_SLAVE_DATA | NESTED, flags))
     parts = [_alias(item.alias), info]
-    if ipv6:
+    # With an MTU below its minimum an interface has no IPv6 whose addresses could be switched off.
+    if ipv6 and not 0 < item.mtu_bytes < MTU_MIN_V6_BYTES:
         mode = attribute(_ADDR_GEN_MODE, _U8.pack(_ADDR_GEN_NONE))
         parts.append(attribute(_AF_SPEC | NESTED, attribute(_AF_INET6 | NESTED, mode)))
     # RTM_SETLINK would ignore the port's flags.

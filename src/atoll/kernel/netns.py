@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from atoll.errors import InvalidRequest, KernelError, Unsupported
 from atoll.kernel import sysctl
+from atoll.model.names import shown
 from atoll.model.sandbox import NetnsEvidence
 
 _Result = TypeVar("_Result")
@@ -71,12 +72,12 @@ def opened(path: str) -> Iterator[int]:
     except (OSError, ValueError) as error:
         reason = (error.strerror or "").lower() if isinstance(error, OSError) else "not a path"
         raise InvalidRequest(
-            f"no network namespace at {path!r}: {reason}", hint="ip netns list; lsns -t net", subject=path
+            f"no network namespace at {shown(path)}: {reason}", hint="ip netns list; lsns -t net", subject=path
         ) from error
     try:
         if not _is_netns(descriptor):
             raise InvalidRequest(
-                f"{path!r} is not a network namespace", hint="ip netns list; lsns -t net", subject=path
+                f"{shown(path)} is not a network namespace", hint="ip netns list; lsns -t net", subject=path
             )
         yield descriptor
     finally:
@@ -209,6 +210,8 @@ def evidence(path: str, pid: int | None) -> NetnsEvidence:
         if ticks is None:
             raise InvalidRequest(f"no process {pid}", hint="give the pid of a running process", subject=str(pid))
         path = f"/proc/{pid}/ns/net"
+    elif not os.path.isabs(path):  # noqa: PTH117
+        raise InvalidRequest(f"invalid namespace path {shown(path)}: it does not begin with /", subject=path)
     return NetnsEvidence(path, boot_id(), run_in(path, own_cookie), pid, ticks)
 
 

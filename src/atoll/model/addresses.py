@@ -1,7 +1,10 @@
 """Addresses of both families as one kind of value: loops over families, never a second copy."""
 
+import hashlib
 import ipaddress
+import itertools
 import re
+from collections.abc import Iterator
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
@@ -90,3 +93,14 @@ def mac_of(address: IPAddress) -> str:
     A reused address thus keeps its MAC, so neighbours that remember it stay right.
     """
     return "02:42:" + ":".join(f"{byte:02x}" for byte in address.packed[-4:])
+
+
+def macs_of(address: IPAddress) -> Iterator[str]:
+    """The MAC derived from an address, and then others derived from all of it, without end.
+
+    For where the first is taken: IPv6 addresses may end alike.
+    """
+    yield mac_of(address)
+    for number in itertools.count():
+        digest = hashlib.sha256(address.packed + number.to_bytes(4, "big")).digest()
+        yield "02:42:" + ":".join(f"{byte:02x}" for byte in digest[:4])

@@ -25,7 +25,7 @@ from atoll.model.items import (
     owner_alias,
 )
 from atoll.model.network import Network, Pool
-from atoll.model.options import BridgeOptions, GatewayMode
+from atoll.model.options import MTU_MIN_V6_BYTES, BridgeOptions, GatewayMode
 from atoll.model.sandbox import Endpoint
 
 LOOPBACK_ROUTE_METRIC = 4096
@@ -38,9 +38,8 @@ class BridgeCompiler:
     def network(self, network: Network, facts: HostFacts) -> tuple[Item, ...]:
         """The bridge, its addresses and sysctls, and the elements that make the rules apply to it."""
         options = _options(network)
-        mac = mac_of(network.pools[0].gateway)
         items: list[Item] = [
-            Bridge(options.ifname, owner_alias("network", network.id), mac, options.mtu_bytes),
+            Bridge(options.ifname, owner_alias("network", network.id), bridge_mac(network), options.mtu_bytes),
             *_bridge_sysctls(network, options.ifname, facts),
         ]
         for pool in network.pools:
@@ -71,12 +70,18 @@ class BridgeCompiler:
             ),
             Interface(netns, endpoint.ifname, endpoint.mac, options.mtu_bytes),
         ]
-        items.extend(Sysctl(netns, path, value) for path, value in _endpoint_sysctls(endpoint, facts).items())
+        ipv6 = _has_ipv6(options, facts)
+        items.extend(Sysctl(netns, path, value) for path, value in _endpoint_sysctls(endpoint, ipv6=ipv6).items())
         for address in endpoint.addresses:
             items.append(Address(netns, endpoint.ifname, address))
             if host_has_gateway(options, family_of(address)):
                 items.append(Neighbour(HOST, options.ifname, address.ip, endpoint.mac))
         return tuple(items)
+
+
+def bridge_mac(network: Network) -> str:
+    """The MAC of a network's bridge: its first gateway's."""
+    return mac_of(network.pools[0].gateway)
 
 
 def host_has_gateway(options: BridgeOptions, family: Family) -> bool:
@@ -107,10 +112,15 @@ def _answers_loopback_v6(network: Network, facts: HostFacts) -> bool:
     )
 
 
-def _endpoint_sysctls(endpoint: Endpoint, facts: HostFacts) -> dict[str, str]:
+def _has_ipv6(options: BridgeOptions, facts: HostFacts) -> bool:
+    """False where the kernel gives the network's interfaces no IPv6, and no switches of it below /proc/sys."""
+    return facts.ipv6 and not 0 < options.mtu_bytes < MTU_MIN_V6_BYTES
+
+
+def _endpoint_sysctls(endpoint: Endpoint, *, ipv6: bool) -> dict[str, str]:
     """By path; what the user asked for wins over our own."""
     sysctls = {}
-    if facts.ipv6:
+    if ipv6:
         conf = f"net/ipv6/conf/{endpoint.ifname}"
         sysctls = {
             f"{conf}/disable_ipv6": "0" if endpoint.address(Family.V6) is not None else "1",
@@ -123,7 +133,7 @@ def _bridge_sysctls(network: Network, ifname: str, facts: HostFacts) -> Iterator
     if network.pool(Family.V4) is not None:
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/forwarding", "1")
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/route_localnet", "1")
-    if facts.ipv6:
+    if _has_ipv6(_options(network), facts):
         # Without a pool no link-local address either: an IPv4-only network has no IPv6, an isolated one no host.
         has_v6 = network.pool(Family.V6) is not None and host_has_gateway(_options(network), Family.V6)
         yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/disable_ipv6", "0" if has_v6 else "1")
