@@ -28,6 +28,7 @@ from tests.support.relayed import (
     read_all,
     relay,
     row,
+    serve,
     target,
     tcp_server,
     udp_client,
@@ -64,12 +65,12 @@ def test_host_reaches_endpoint_over_ipv6(hosts: Row, address: str) -> None:
 def test_ipv4_host_port_is_carried_too(hosts: Row) -> None:
     with tcp_server(hosts.endpoint, echo), relay(hosts) as client:
         with bound(hosts.host, TCP, "127.0.0.1") as held:
-            client.sync({"web": target()}, {"web": held})
+            serve(client, {"web": target()}, {"web": [held]})
             with connect(hosts.host, "127.0.0.1") as sock:
                 ask(sock)
     with udp_server(hosts.endpoint), relay(hosts) as client:
         with bound(hosts.host, UDP, "0.0.0.0") as held:
-            client.sync({"web": target(UDP)}, {"web": held})
+            serve(client, {"web": target(UDP)}, {"web": [held]})
             with udp_client(hosts.host, "127.0.0.7") as sock:
                 sock.send(b"hello")
                 assert sock.recv(100) == b"hello"

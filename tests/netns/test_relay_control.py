@@ -1,6 +1,8 @@
 """What the daemon says to the relay, and what becomes of ports when either of them dies."""
 
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -9,14 +11,15 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from atoll.errors import InvalidRequest, Unavailable
+from atoll.errors import InvalidRequest
 from atoll.model.ports import Protocol
 from atoll.relay.client import RelayClient
+from atoll.relay.wire import SOCKETS_MAX
 from tests.netns.namespaces import eventually, inside, path_of
 from tests.support.relayed import (
     PORT,
@@ -29,6 +32,7 @@ from tests.support.relayed import (
     published,
     relay,
     row,
+    serve,
     target,
     tcp_server,
     udp_client,
@@ -48,14 +52,14 @@ def test_removed_port_refuses_and_stays_held(hosts: Row) -> None:
     with tcp_server(hosts.endpoint, echo), relay(hosts) as client, published(hosts, client) as held:
         with connect(hosts.client) as sock:
             ask(sock)
-            client.sync({}, {})
+            serve(client, {})
             with pytest.raises(ConnectionResetError):
                 sock.recv(100)
         with pytest.raises(ConnectionRefusedError):
             connect(hosts.client)
         with pytest.raises(AssertionError, match="taken"):
             bound(hosts.host, TCP)
-        client.sync({"web": target()}, {"web": held})
+        serve(client, {"web": target()}, {"web": [held]})
         with connect(hosts.client) as sock:
             ask(sock)
 
@@ -63,11 +67,11 @@ def test_removed_port_refuses_and_stays_held(hosts: Row) -> None:
 def test_sync_changes_only_what_differs(hosts: Row) -> None:
     ports = range(PORT, PORT + 4)
     with relay(hosts) as client, ExitStack() as stack:
-        held = {f"port {port}": stack.enter_context(bound(hosts.host, TCP, port=port)) for port in ports}
+        held = {f"port {port}": [stack.enter_context(bound(hosts.host, port=port))] for port in ports}
         for port in (PORT, PORT + 1):
             stack.enter_context(tcp_server(hosts.endpoint, echo, port))
         kept, gone, moved, new = held
-        client.sync({kept: target(), gone: target(), moved: target()}, held)
+        serve(client, {kept: target(), gone: target(), moved: target()}, held)
         clients = {
             key: stack.enter_context(connect(hosts.client, port=port)) for key, port in zip(held, ports) if key != new
         }
@@ -76,7 +80,7 @@ def test_sync_changes_only_what_differs(hosts: Row) -> None:
 
         again = RelayClient(client.path)
         desired = {kept: target(), moved: target(port=PORT + 1), new: target()}
-        again.sync(desired, {new: held[new]})
+        serve(again, desired, {new: held[new]})
 
         assert {key: entry.target for key, entry in again.entries().items()} == desired
         ask(clients[kept])
@@ -92,18 +96,88 @@ def test_sync_changes_only_what_differs(hosts: Row) -> None:
 def test_many_ports_are_listed_page_by_page(hosts: Row) -> None:
     ports = range(20000, 20250)
     with relay(hosts) as client, ExitStack() as stack:
-        held = {f"tcp {port}": stack.enter_context(bound(hosts.host, TCP, port=port)) for port in ports}
+        held = {f"tcp {port}": [stack.enter_context(bound(hosts.host, port=port))] for port in ports}
         desired = {key: target(port=port) for key, port in zip(held, ports)}
-        client.sync(desired, held)
+        serve(client, desired, held)
         assert {key: entry.target for key, entry in client.entries().items()} == desired
-        client.sync({}, {})
+        serve(client, {})
         assert client.entries() == {}
+
+
+@contextmanager
+def bound_row(name: str, first: int, count: int, protocol: Protocol = TCP) -> Iterator[list[socket.socket]]:
+    """Bound sockets of `count` ports from `first` on."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(bound(name, protocol, port=port)) for port in range(first, first + count)]
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP])
+def test_ports_of_a_key_lead_to_ports_in_a_row(hosts: Row, protocol: Protocol) -> None:
+    asked, inner = (20000, 20031, 20063), 30000
+    with relay(hosts) as client, bound_row(hosts.host, 20000, SOCKETS_MAX, protocol) as held, ExitStack() as stack:
+        # In any order: a socket knows its port.
+        serve(client, {"range": target(protocol, port=inner)}, {"range": held[::-1]})
+        for port in asked:
+            number = inner + port - 20000
+            if protocol is UDP:
+                stack.enter_context(udp_server(hosts.endpoint, number))
+                sock = stack.enter_context(udp_client(hosts.client, port=port))
+            else:
+                stack.enter_context(tcp_server(hosts.endpoint, echo, number))
+                sock = stack.enter_context(connect(hosts.client, port=port))
+            ask(sock)
+        entry = client.entries()["range"]
+        assert (entry.target, entry.open, entry.total) == (target(protocol, port=inner), 3, 3)
+        taken = [stack.enter_context(each) for each in client.take("range")]
+        assert [each.getsockname()[1] for each in taken] == list(range(20000, 20000 + SOCKETS_MAX))
+
+        with tcp_server(hosts.endpoint, echo, 40063) if protocol is TCP else udp_server(hosts.endpoint, 40063):
+            serve(client, {"range": target(protocol, port=40000)})
+            with (connect if protocol is TCP else udp_client)(hosts.client, port=20063) as sock:
+                ask(sock)
+
+
+def test_sockets_that_are_no_row_of_ports_are_refused(hosts: Row) -> None:
+    with relay(hosts) as client, bound_row(hosts.host, 20000, 3) as held, bound(hosts.host, TCP, "::1", 20003) as other:
+        for sockets in (held[::2], [*held, other], [*held, held[0]]):
+            failed = client.sync({"range": target()}, lambda _key, sockets=sockets: nullcontext(sockets))
+            assert failed == {"range": "relay: the sockets of relay key 'range' are not one address's ports in a row"}
+        failed = client.sync({"range": target(port=65534)}, lambda _key: nullcontext(held))
+        assert failed == {"range": "relay: relay key 'range' leads to ports above 65535"}
+        serve(client, {"range": target(port=65533)}, {"range": held})
+        failed = client.sync({"range": target(port=65534)}, lambda _key: nullcontext(held))
+        assert failed == {"range": "relay: relay key 'range' leads to ports above 65535"}
+        assert client.entries()["range"].target == target(port=65533)
+
+
+@pytest.mark.parametrize("files_max", [40, 100])
+def test_range_that_the_limit_of_files_cuts_is_not_served_at_all(hosts: Row, files_max: int) -> None:
+    with relay(hosts) as client, bound_row(hosts.host, 20000, SOCKETS_MAX) as held:
+        resource.prlimit(client.pid(), resource.RLIMIT_NOFILE, (files_max, 20000))
+        failed = client.sync({"range": target()}, lambda _key: nullcontext(held))
+        assert re.search(r"no file left to open of 40|too many open files", failed["range"])
+        for port in (20000, 20063):
+            with pytest.raises(ConnectionRefusedError):
+                connect(hosts.client, port=port)
+        resource.prlimit(client.pid(), resource.RLIMIT_NOFILE, (20000, 20000))
+        serve(client, {"range": target()}, {"range": held})
+        assert list(client.entries()) == ["range"]
+
+
+def test_removed_ports_are_free_at_once(hosts: Row) -> None:
+    with relay(hosts) as client:
+        for _ in range(30):
+            with bound_row(hosts.host, 20000, SOCKETS_MAX) as lent:
+                serve(client, {"range": target()}, {"range": lent})
+            with pytest.raises(AssertionError, match="taken"):
+                bound(hosts.host, port=20000)
+            serve(client, {})
 
 
 def test_killed_daemon_is_not_noticed_by_clients(hosts: Row, tmp_path: Path) -> None:
     path = Path(tempfile.mkdtemp(prefix="at-relay-")) / "relay"
     daemon = f"""
-        import ipaddress, pathlib, signal
+        import contextlib, ipaddress, pathlib, signal
         from atoll.kernel.portsocket import bind_port
         from atoll.model.ports import Protocol
         from atoll.relay.client import RelayClient
@@ -113,7 +187,8 @@ def test_killed_daemon_is_not_noticed_by_clients(hosts: Row, tmp_path: Path) -> 
         for protocol in (Protocol.TCP, Protocol.UDP):
             held[protocol.word] = bind_port(protocol, ipaddress.ip_address("::"), {PORT})
             target[protocol.word] = RelayTarget(protocol, ipaddress.ip_address("10.9.0.2"), {PORT})
-        RelayClient(pathlib.Path({str(path)!r})).sync(target, held)
+        client = RelayClient(pathlib.Path({str(path)!r}))
+        assert client.sync(target, lambda key: contextlib.nullcontext([held[key]])) == {{}}
         print("serving", flush=True)
         signal.pause()
     """
@@ -135,9 +210,9 @@ def test_killed_daemon_is_not_noticed_by_clients(hosts: Row, tmp_path: Path) -> 
 
             successor = RelayClient(path)
             assert os.getsid(successor.pid()) == successor.pid()
-            with successor.take("tcp") as held, successor.take("udp"):
+            with successor.take("tcp")[0] as held, successor.take("udp")[0]:
                 assert held.getsockname()[:2] == ("::", PORT)
-                successor.sync({"tcp": target(), "udp": target(UDP)}, {})
+                serve(successor, {"tcp": target(), "udp": target(UDP)})
                 ask(tcp)
                 successor.stop()
                 assert not successor.running()
@@ -151,7 +226,7 @@ def test_killed_relay_is_started_again_with_the_held_sockets(hosts: Row) -> None
         os.kill(client.pid(), signal.SIGKILL)
         # Nobody accepts now, but the port still listens: this client waits in the queue.
         with connect(hosts.client) as sock:
-            inside(hosts.host, lambda: client.sync({"web": target()}, {"web": held}))
+            inside(hosts.host, lambda: serve(client, {"web": target()}, {"web": [held]}))
             ask(sock)
 
 
@@ -165,13 +240,14 @@ def test_second_relay_on_one_path_is_refused(hosts: Row) -> None:
 
 def test_socket_of_the_wrong_kind_is_refused_by_name(hosts: Row) -> None:
     with relay(hosts) as client, bound(hosts.host, UDP) as udp, bound(hosts.host, TCP) as tcp:
-        with pytest.raises(Unavailable, match=r"web: .*not a bound tcp socket"):
-            client.sync({"web": target(), "dns": target(UDP)}, {"web": udp, "dns": udp})
-        with pytest.raises(Unavailable, match="no socket came with it"):
-            client.sync({"web": target()}, {})
+        failed = client.sync({"web": target(), "dns": target(UDP)}, lambda _key: nullcontext([udp]))
+        assert failed == {"web": "relay: a socket of relay key 'web' is not a bound tcp socket"}
+        assert list(client.entries()) == ["dns"]
+        failed = client.sync({"web": target()}, lambda _key: nullcontext([]))
+        assert failed == {"web": "relay: relay key 'web' is new, and no socket came with it"}
         with pytest.raises(InvalidRequest, match="'web' is not served"):
             client.take("web")
-        client.sync({"web": target()}, {"web": tcp})
+        serve(client, {"web": target()}, {"web": [tcp]})
 
 
 def test_nonsense_on_the_control_socket_is_answered_or_cut_off(hosts: Row) -> None:

@@ -28,6 +28,7 @@ from tests.support.relayed import (
     read_all,
     relay,
     row,
+    serve,
     target,
     tcp_server,
     udp_client,
@@ -163,7 +164,7 @@ def test_relay_that_nobody_asks_for_anything_ends_by_itself(hosts: Row) -> None:
     with relay(hosts, limits) as client, bound(hosts.host, UDP) as held:
         pid = client.pid()
         assert _asleep(pid) <= 1, "a controller keeps it"
-        client.sync({"web": target(UDP)}, {"web": held})
+        serve(client, {"web": target(UDP)}, {"web": [held]})
         client.close()
         assert _asleep(pid) <= 1, "a port keeps it"
         assert client.pid() == pid

@@ -8,12 +8,13 @@ import shutil
 import socket
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
+from types import MappingProxyType
 
 from atoll.kernel.portsocket import bind_port
 from atoll.model.ports import Protocol
@@ -64,7 +65,7 @@ def target(protocol: Protocol = Protocol.TCP, *, address: str = ENDPOINT, port: 
     return RelayTarget(protocol, ip_address(address), port)
 
 
-def bound(name: str, protocol: Protocol, address: str = "::", port: int = PORT) -> socket.socket:
+def bound(name: str, protocol: Protocol = Protocol.TCP, address: str = "::", port: int = PORT) -> socket.socket:
     """A socket as the daemon holds a port with. Raises AssertionError when another has the port."""
     held = inside(name, lambda: bind_port(protocol, ip_address(address), port))
     assert held is not None, f"port {port} is taken"
@@ -186,15 +187,24 @@ def relay(hosts: Row, limits: Limits | None = None) -> Iterator[RelayClient]:
     assert log == ""
 
 
+def serve(
+    client: RelayClient,
+    desired: Mapping[str, RelayTarget],
+    sockets: Mapping[str, Sequence[socket.socket]] = MappingProxyType({}),
+) -> None:
+    """Have exactly `desired` served, on these sockets where they are new."""
+    assert client.sync(desired, lambda key: contextlib.nullcontext(sockets[key])) == {}
+
+
 @contextmanager
 def published(
     hosts: Row, client: RelayClient, protocol: Protocol = Protocol.TCP, address: str = ENDPOINT
 ) -> Iterator[socket.socket]:
     """A host port that the relay serves; yields the socket that the daemon holds."""
     with bound(hosts.host, protocol) as held:
-        client.sync({"web": target(protocol, address=address)}, {"web": held})
+        serve(client, {"web": target(protocol, address=address)}, {"web": [held]})
         yield held
-        client.sync({}, {})
+        serve(client, {})
 
 
 def ask(sock: socket.socket, text: bytes = b"hello") -> None:

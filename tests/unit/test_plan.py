@@ -200,6 +200,20 @@ def test_only_an_ipv4_endpoint_behind_ipv6_ports_needs_the_relay() -> None:
     assert relayed(world, box, FACTS) == ()
 
 
+@pytest.mark.parametrize(
+    ("host_address", "needed"), [(None, True), ("::", True), ("::1", True), ("fd00::5", False), ("127.0.0.1", False)]
+)
+def test_where_bridged_frames_cross_the_inet_hooks_ports_at_the_loopback_address_need_the_relay(
+    host_address: str | None, needed: bool
+) -> None:
+    network = a_network(1, "web", "10.1.0.0/24", "fd00:1::/64")
+    box = a_sandbox(2, "box", bindings=(binding("13000-13999", "13000-13999", host_address),))
+    world = World.of((network, box, an_endpoint(3, network, box)))
+    facts = dataclasses.replace(FACTS, bridge_nf_call={Family.V6: True})
+    assert [str(need.target) for need in relayed(world, box, facts)] == ["fd00:1::2"] * needed
+    assert relayed(world, box, FACTS) == ()
+
+
 def test_ports_that_move_or_go_are_forgotten_by_conntrack() -> None:
     world = small_world(bindings=(binding("8080", "80"),))
     box = next(iter(world.sandboxes.values()))

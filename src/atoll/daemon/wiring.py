@@ -11,7 +11,7 @@ from pathlib import Path
 
 from atoll.daemon.arguments import Arguments
 from atoll.daemon.claim import NamespaceClaim
-from atoll.daemon.relaying import inherit_from_relay, sync_relay
+from atoll.daemon.relaying import RelayedPorts, Relaying
 from atoll.engine.context import HOST_KEY
 from atoll.engine.engine import Engine
 from atoll.engine.events import Event
@@ -61,7 +61,7 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
         _make_directory(arguments.run)
         relay = RelayClient(arguments.run / RELAY_NAME)
         stack.callback(relay.close)
-        ports = SocketHolder(inherit_from_relay(relay))
+        ports = SocketHolder(RelayedPorts(relay))
         # Before the start: what others change from now on is told.
         monitor = Monitor()
         stack.callback(monitor.close)
@@ -70,7 +70,7 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
             kernel=kernel,
             ports=ports,
             host=_host(arguments),
-            relay=sync_relay(relay, ports),
+            relay=Relaying(relay, ports),
             emit=emit,
         )
         engine.start()

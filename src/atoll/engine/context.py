@@ -1,6 +1,7 @@
 """What every verb works with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from atoll.engine.events import Event
@@ -37,11 +38,28 @@ class Context:
         """The current world."""
         return self.path.world
 
+    def start_relay(self) -> None:
+        """Let the relay serve what is needed at the start; what it can't is said, not raised."""
+        with self._relay_problems_told():
+            self.relays.start(self.world, self.path.facts)
+
     def follow_relay(self, sandbox_id: str) -> None:
         """Let the relay serve what a sandbox needs after a change; what it can't is said, not raised."""
-        problem = self.relays.follow(self.world, (sandbox_id,), self.path.facts)
-        if problem:
-            self.reconciler.mark("sandbox", sandbox_id, problem)
+        with self._relay_problems_told():
+            self.relays.follow(self.world, sandbox_id, self.path.facts)
+
+    @contextmanager
+    def _relay_problems_told(self) -> Iterator[None]:
+        before = self.relays.problems
+        yield
+        after = self.relays.problems
+        for sandbox_id, problem in after.items():
+            if before.get(sandbox_id) != problem:
+                self.reconciler.mark("sandbox", sandbox_id, problem)
+        for sandbox_id in before.keys() - after.keys():
+            # Not what was found wrong besides.
+            if self.reconciler.degraded.get(sandbox_id) == before[sandbox_id]:
+                self.reconciler.forget(sandbox_id)
 
     def tell(self, kind: str, action: str, object_id: str, /, **attributes: str) -> None:
         """Emit an event now."""

@@ -44,7 +44,7 @@ class SandboxVerbs:
             ctx.tell("sandbox", "create", sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
             for endpoint in endpoints:
                 self._tell_endpoint("connect", endpoint, sandbox)
-        return Outcome(sandbox, planned.steps, _unpublished(planned.after, sandbox))
+        return Outcome(sandbox, planned.steps, self._warnings(planned.after, sandbox))
 
     def remove(self, reference: str, *, force: bool = False, dry_run: bool = False) -> Outcome[Sandbox]:
         """Remove a sandbox; a namespace that we made goes with it, another's stays as it was before us.
@@ -102,7 +102,7 @@ class SandboxVerbs:
         if not dry_run:
             ctx.follow_relay(member.id)
             self._tell_endpoint("connect", endpoint, member)
-        return Outcome(endpoint, planned.steps, _unpublished(planned.after, member))
+        return Outcome(endpoint, planned.steps, self._warnings(planned.after, member))
 
     def disconnect(
         self, network: str, sandbox: str, *, force: bool = False, dry_run: bool = False
@@ -134,7 +134,7 @@ class SandboxVerbs:
             ctx.kernel.reap()
             ctx.follow_relay(member.id)
             self._tell_endpoint("disconnect", mine[0], member)
-        return Outcome(mine[0], planned.steps, _unpublished(planned.after, member))
+        return Outcome(mine[0], planned.steps, self._warnings(planned.after, member))
 
     @contextmanager
     def _ports_held(self, world: World, sandbox: Sandbox, *, dry_run: bool) -> Iterator[Sandbox]:
@@ -156,6 +156,12 @@ class SandboxVerbs:
             raise
         if dry_run:
             ctx.ports.release(sandbox.id)
+
+    def _warnings(self, world: World, sandbox: Sandbox) -> tuple[str, ...]:
+        """What makes published ports of a sandbox unreachable, for some or for all."""
+        ctx = self._ctx
+        unrelayed = ctx.relays.problem(world, sandbox.id, ctx.path.facts)
+        return (*_unpublished(world, sandbox), *([unrelayed] if unrelayed else []))
 
     def _tell_endpoint(self, action: str, endpoint: Endpoint, sandbox: Sandbox) -> None:
         ctx = self._ctx

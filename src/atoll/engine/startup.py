@@ -32,8 +32,7 @@ def start(context: Context, sandboxes: SandboxVerbs) -> None:
     _hold_stored_ports(context)
     context.path.ensure_forwarding(forwarding_families(context.world))
     context.reconciler.sweep_host()
-    for sandbox_id in context.world.sandboxes:
-        context.follow_relay(sandbox_id)
+    context.start_relay()
 
 
 def release_dead(context: Context, sandboxes: SandboxVerbs, only: frozenset[str] | None = None) -> None:

@@ -6,7 +6,8 @@ the thread that calls.
 """
 
 import socket
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from atoll.errors import PortTaken
@@ -19,19 +20,28 @@ from atoll.model.ports import PortBinding, PortRange, Protocol
 SOCKETS_PER_BINDING_MAX = 64
 """Longer ranges are claimed without sockets. A family counts apart."""
 
-Inherit = Callable[[Protocol, IPAddress, int], socket.socket | None]
-"""Gives the bound socket of a port, or None."""
+
+class Survivor(typing.Protocol):
+    """Another process of ours, which has sockets of held ports and may have outlived an earlier holder of them."""
+
+    def sockets(self, protocol: Protocol, address: IPAddress, ports: PortRange) -> Sequence[socket.socket]:
+        """Duplicates of its sockets of exactly these ports, by port; none when it hasn't all of them."""
+        ...
+
+    def parts(self, protocol: Protocol, address: IPAddress, ports: PortRange) -> Iterable[PortRange]:
+        """The parts of these ports that it has sockets of."""
+        ...
 
 
 class SocketHolder:
     """HostPorts over real sockets. Used by one thread, in the namespace whose ports it holds.
 
-    Nothing but its own memory says which owner has what: a new process holds anew. `inherit` is asked for the
-    socket of a port that can't be bound: another process of ours may have outlived an earlier holder with it.
+    Nothing but its own memory says which owner has what: a new process holds anew. Ports that can't be bound because
+    `survivor` has them are nobody else's.
     """
 
-    def __init__(self, inherit: Inherit | None = None) -> None:
-        self._inherit = inherit
+    def __init__(self, survivor: Survivor | None = None) -> None:
+        self._survivor = survivor
         self._held: dict[str, dict[PortBinding, tuple[socket.socket, ...]]] = {}
         self._claims: dict[PortBinding, str] = {}
         """Owners of the bindings that have no sockets: they are found by looking, not by binding."""
@@ -76,6 +86,10 @@ class SocketHolder:
         """
         return [(binding, each) for binding, held in self._held.get(owner, {}).items() for each in held]
 
+    def sockets_of(self, owner: str, binding: PortBinding) -> tuple[socket.socket, ...] | None:
+        """Those of `sockets` that hold one binding; empty when it is held without sockets, None when it isn't held."""
+        return self._held.get(owner, {}).get(binding)
+
     def ephemeral(self) -> PortRange:
         """The host's range for automatic ports: net/ipv4/ip_local_port_range."""
         first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
@@ -93,18 +107,27 @@ class SocketHolder:
         opened: list[socket.socket] = []
         try:
             for address in addresses:
-                for port in range(binding.host.first, binding.host.last + 1):
-                    holding = bind_port(binding.protocol, address, port)
-                    if holding is None and self._inherit is not None:
-                        holding = self._inherit(binding.protocol, address, port)
-                    if holding is None:
-                        raise self._taken(binding.protocol, address, port)
-                    opened.append(holding)
+                opened += self._bind(binding.protocol, address, binding.host)
         except BaseException:
-            for each in opened:
-                each.close()
+            _close(opened)
             raise
         return tuple(opened)
+
+    def _bind(self, protocol: Protocol, address: IPAddress, ports: PortRange) -> Sequence[socket.socket]:
+        """The sockets of some ports of one address, ours or those of an heir. Raises PortTaken."""
+        opened: list[socket.socket] = []
+        try:
+            for port in range(ports.first, ports.last + 1):
+                holding = bind_port(protocol, address, port)
+                if holding is None:
+                    inherited = self._inherit(protocol, address, ports, port)
+                    _close(opened)
+                    return inherited
+                opened.append(holding)
+        except BaseException:
+            _close(opened)
+            raise
+        return opened
 
     def _require_unclaimed(self, binding: PortBinding) -> None:
         """Against claims without sockets; those with sockets are met by binding."""
@@ -120,21 +143,44 @@ class SocketHolder:
                 if _overlap(binding, other):
                     port = max(binding.host.first, other.host.first)
                     raise _taken_by_sandbox(binding.protocol, binding.host_address or other.host_address, port, owner)
-        found = first_in(listeners((binding.protocol,)), binding.protocol, binding.host_address, binding.host)
+        there = listeners((binding.protocol,))
+        found = first_in(there, binding.protocol, binding.host_address, binding.host)
+        if found is not None:
+            found = first_in(self._strangers(there, binding), binding.protocol, binding.host_address, binding.host)
         if found is not None:
             raise _taken_by_process(binding.protocol, binding.host_address or found.address, found.port, found)
 
-    def _taken(self, protocol: Protocol, address: IPAddress, port: int) -> PortTaken:
-        """The error for a port that could not be bound, naming who has it."""
-        one = PortRange(port, port)
+    def _strangers(self, there: Iterable[BoundSocket], binding: PortBinding) -> list[BoundSocket]:
+        """Sockets that aren't the survivor's, as far as they are in the way of `binding`."""
+        if self._survivor is None:
+            return list(there)
+        own = {
+            (address, port)
+            for address in addresses_to_bind(binding.host_address)
+            for part in self._survivor.parts(binding.protocol, address, binding.host)
+            for port in range(part.first, part.last + 1)
+        }
+        return [each for each in there if (each.address, each.port) not in own]
+
+    def _inherit(self, protocol: Protocol, address: IPAddress, ports: PortRange, busy: int) -> Sequence[socket.socket]:
+        """The survivor's sockets of `ports`, of which `busy` can't be bound. Raises PortTaken naming who has that."""
+        one = PortRange(busy, busy)
         wanted = PortBinding(protocol, address, one, one)
         for owner, held in self._held.items():
             if any(_overlap(wanted, binding) for binding in held):
-                return _taken_by_sandbox(protocol, address, port, owner)
-        found = [each for each in sockets_at(protocol, port) if each.covers(address)]
-        # A connected UDP socket stands in the way too, a TCP connection doesn't.
-        found.sort(key=lambda each: (not each.holding, each.inode == 0))
-        return _taken_by_process(protocol, address, port, found[0] if found else None)
+                raise _taken_by_sandbox(protocol, address, busy, owner)
+        inherited = self._survivor.sockets(protocol, address, ports) if self._survivor is not None else ()
+        if not inherited:
+            raise taken(protocol, address, busy)
+        return inherited
+
+
+def taken(protocol: Protocol, address: IPAddress, port: int) -> PortTaken:
+    """The error for a port that could not be bound, naming the process that has it."""
+    found = [each for each in sockets_at(protocol, port) if each.covers(address)]
+    # A connected UDP socket stands in the way too, a TCP connection doesn't.
+    found.sort(key=lambda each: (not each.holding, each.inode == 0))
+    return _taken_by_process(protocol, address, port, found[0] if found else None)
 
 
 def _overlap(one: PortBinding, other: PortBinding) -> bool:
@@ -150,6 +196,11 @@ def _addresses_meet(one: IPAddress | None, other: IPAddress | None) -> bool:
     if one is None or other is None or one == other:
         return True
     return family_of(one) is family_of(other) and (one.is_unspecified or other.is_unspecified)
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 def _taken_by_sandbox(protocol: Protocol, address: IPAddress | None, port: int, owner: str) -> PortTaken:

@@ -12,7 +12,7 @@ from ipaddress import IPv6Address
 from atoll.errors import Exhausted, InvalidRequest, KernelError
 from atoll.kernel.listeners import sockets_at
 from atoll.model.addresses import Family, IPAddress, family_of
-from atoll.model.ports import Protocol
+from atoll.model.ports import PortRange, Protocol
 
 SOCKET_TYPES = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
 """Protocols that a port can be held in by a socket."""
@@ -23,8 +23,8 @@ _TCP_REPAIR = 19
 _SOCKET_FAMILIES = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
 
 
-def show_port(protocol: Protocol, address: IPAddress | None, port: int) -> str:
-    """A port as people write it, `[::1]:8080/tcp`; None is shown as 0.0.0.0."""
+def show_port(protocol: Protocol, address: IPAddress | None, port: int | PortRange) -> str:
+    """A port or a range as people write it, `[::1]:8080/tcp`; None is shown as 0.0.0.0."""
     shown = address or Family.V4.unspecified
     host = f"[{shown}]" if isinstance(shown, IPv6Address) else str(shown)
     return f"{host}:{port}/{protocol.word}"

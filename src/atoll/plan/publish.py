@@ -78,9 +78,13 @@ def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[RelayNeed
         target = targets.get(Family.V6)
         if target is None and Family.V4 in targets:
             needs.append(RelayNeed(sandbox.id, binding, targets[Family.V4]))
-        elif target is not None and facts.bridge_nf_call.get(Family.V6, False):
+        elif target is not None and facts.bridge_nf_call.get(Family.V6, False) and _at_loopback(binding.host_address):
             needs.append(RelayNeed(sandbox.id, binding, target))
     return tuple(needs)
+
+
+def _at_loopback(host_address: IPAddress | None) -> bool:
+    return host_address is None or host_address.is_unspecified or host_address.is_loopback
 
 
 def _targets(world: World, sandbox: Sandbox) -> dict[Family, IPAddress]:

@@ -5,7 +5,8 @@ import dataclasses
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from atoll.errors import AtollError, InvalidRequest, Unavailable
 from atoll.relay.limits import Limits
 from atoll.relay.wire import (
     PACKET_BYTES_MAX,
+    SOCKETS_MAX,
     WIRE_VERSION,
     Add,
     Hello,
@@ -29,6 +31,12 @@ from atoll.relay.wire import (
 )
 
 Received = tuple[dict[str, Any], list[socket.socket]]
+
+Lend = Callable[[str], AbstractContextManager[Sequence[socket.socket]]]
+"""Gives the bound sockets of a key's ports in a row, at most SOCKETS_MAX, for the relay to have duplicates of them.
+
+May raise AtollError.
+"""
 
 
 class RelayClient:
@@ -47,7 +55,7 @@ class RelayClient:
     def running(self) -> bool:
         """Whether a relay answers that speaks our version. Effects: one that speaks another is told to stop."""
         try:
-            body, _ = self._exchange(Hello(WIRE_VERSION), None)
+            body, _ = self._exchange(Hello(WIRE_VERSION))
         except Unavailable:
             return False
         if body.get("version") != WIRE_VERSION:
@@ -70,19 +78,18 @@ class RelayClient:
         if not self.running():
             raise Unavailable(f"can't start the relay at {self.path}", detail=said)
 
-    def sync(self, desired: Mapping[str, RelayTarget], sockets: Mapping[str, socket.socket]) -> None:
-        """Make the relay serve exactly `desired`, changing only what differs.
+    def sync(self, desired: Mapping[str, RelayTarget], lend: Lend) -> dict[str, str]:
+        """Make the relay serve exactly `desired`, changing only what differs; gives why not, by key, for what it can't.
 
-        `sockets` has a bound socket for each key that the relay doesn't serve yet; it is duplicated, and stays the
-        caller's. Starts the relay when there is something to serve. Every key is tried; then raises Unavailable naming
-        those that failed.
+        `lend` is called for each key that the relay doesn't serve yet. Starts the relay when there is something to
+        serve. Raises Unavailable when it can't be started or doesn't answer.
         """
         if desired:
             self.ensure_running()
         elif not self.running():
-            return
+            return {}
         served = self.entries()
-        failed: list[str] = []
+        failed: dict[str, str] = {}
         for key in served.keys() - desired.keys():
             self._ask(Remove(key))
         for key, target in desired.items():
@@ -90,14 +97,22 @@ class RelayClient:
             if entry is not None and entry.target == target:
                 continue
             try:
-                if entry is not None and entry.target.protocol is not target.protocol:
+                if entry is None:
+                    self._add(key, target, lend)
+                elif entry.target.protocol is target.protocol:
+                    self._ask(Add(key, target))
+                else:
                     self._ask(Remove(key))
-                    entry = None
-                self._ask(Add(key, target), None if entry is not None else sockets.get(key))
-            except InvalidRequest as error:
-                failed.append(f"{key}: {error.message}")
-        if failed:
-            raise Unavailable(f"the relay can't serve {len(failed)} ports: {failed[0]}", detail="\n".join(failed))
+                    self._add(key, target, lend)
+            except Unavailable:
+                raise
+            except AtollError as error:
+                failed[key] = error.message
+        return failed
+
+    def _add(self, key: str, target: RelayTarget, lend: Lend) -> None:
+        with lend(key) as sockets:
+            self._ask(Add(key, target), sockets)
 
     def entries(self) -> dict[str, RelayEntry]:
         """What is served, with counts, by key. Raises Unavailable when no relay runs."""
@@ -110,17 +125,15 @@ class RelayClient:
             more = page.get("more") is True and bool(entries)
         return found
 
-    def take(self, key: str) -> socket.socket:
-        """A duplicate of the bound socket of a key, for a daemon that has lost its own by a restart.
+    def take(self, key: str) -> list[socket.socket]:
+        """Duplicates of the bound sockets of a key, by port, for a daemon that has lost its own by a restart.
 
         Raises InvalidRequest when the key isn't served.
         """
-        body, sockets = self._exchange(Take(key), None)
+        body, sockets = self._exchange(Take(key))
         if not sockets:
             raise InvalidRequest(body.get("error", f"the relay sent no socket for {key!r}"))
-        for extra in sockets[1:]:
-            extra.close()
-        return sockets[0]
+        return sockets
 
     def stop(self) -> None:
         """End the relay and its connections; none running is no error."""
@@ -180,24 +193,29 @@ class RelayClient:
             raise Unavailable(f"no relay answers on {self.path}", detail=str(error)) from error
         self._sock = sock
 
-    def _ask(self, request: Request, sock: socket.socket | None = None) -> dict[str, Any]:
-        body, sockets = self._exchange(request, sock)
-        for extra in sockets:
+    def _ask(self, request: Request, sockets: Sequence[socket.socket] = ()) -> dict[str, Any]:
+        body, received = self._exchange(request, sockets)
+        for extra in received:
             extra.close()
         if "error" in body:
             raise InvalidRequest(f"relay: {body['error']}")
         return body
 
-    def _exchange(self, request: Request, sock: socket.socket | None) -> Received:
+    def _exchange(self, request: Request, sockets: Sequence[socket.socket] = ()) -> Received:
         if self._sock is None:
             self._connect()
         assert self._sock is not None
         try:
-            socket.send_fds(self._sock, [encode_request(request)], [] if sock is None else [sock.fileno()])
-            packet, descriptors, _flags, _address = socket.recv_fds(self._sock, PACKET_BYTES_MAX, 4)
+            socket.send_fds(self._sock, [encode_request(request)], [sock.fileno() for sock in sockets])
+            packet, descriptors, flags, _address = socket.recv_fds(self._sock, PACKET_BYTES_MAX, SOCKETS_MAX)
             if not packet:
                 raise ConnectionResetError("the relay has ended")
         except OSError as error:
             self._disconnect()
             raise Unavailable(f"the relay at {self.path} doesn't answer", detail=str(error)) from error
-        return parse(packet), [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        received = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        if flags & socket.MSG_CTRUNC:
+            for extra in received:
+                extra.close()
+            raise Unavailable(f"the relay at {self.path} sent more sockets than files can be opened")
+        return parse(packet), received

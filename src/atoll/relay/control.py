@@ -1,20 +1,23 @@
-"""The relay's control socket: answers the daemon, and keeps the listeners by key."""
+"""The relay's control socket: answers the daemon, and keeps the served ports by key."""
 
 import os
+import resource
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from atoll.errors import AtollError, Conflict, InvalidRequest, NotFound
-from atoll.model.ports import Protocol
+from atoll.model.ports import PORT_MAX, Protocol
 from atoll.relay.limits import Limits
 from atoll.relay.loop import Loop
+from atoll.relay.ranges import Listener, ServedRange, in_a_row
 from atoll.relay.tcp import Seats, TcpListener
 from atoll.relay.udp import FlowTable, UdpListener
 from atoll.relay.wire import (
     PACKET_BYTES_MAX,
     PAGE_ENTRIES_MAX,
+    SOCKETS_MAX,
     WIRE_VERSION,
     Add,
     Hello,
@@ -29,78 +32,70 @@ from atoll.relay.wire import (
     parse_request,
 )
 
-_DESCRIPTORS_A_PACKET = 4
-"""One is used; the rest is received to be closed, not left in the message."""
-
-Listener = TcpListener | UdpListener
 Answer = tuple[dict[str, Any], list[socket.socket]]
 
 
 class Relay:
-    """All listeners, by the daemon's keys, and what they share."""
+    """All served ranges of ports, by the daemon's keys, and what they share."""
 
     def __init__(self, loop: Loop, limits: Limits) -> None:
         self._loop = loop
         self._limits = limits
         self._seats = Seats(limits.connections_max)
         self._flows = FlowTable(loop, limits)
-        self._listeners: dict[str, Listener] = {}
+        self._ranges: dict[str, ServedRange] = {}
 
     def __len__(self) -> int:
-        return len(self._listeners)
+        return len(self._ranges)
 
-    def add(self, key: str, target: RelayTarget, sock: socket.socket | None) -> bool:
-        """Serve a key; False when that is so already. A new key is served on a duplicate of `sock`.
+    def add(self, key: str, target: RelayTarget, sockets: Sequence[socket.socket]) -> bool:
+        """Serve a key; False when that is so already. A new key is served on duplicates of `sockets`.
 
-        Raises InvalidRequest, Conflict; OSError when the socket can't listen.
+        Raises InvalidRequest, Conflict; OSError when a socket can't listen.
         """
-        listener = self._listeners.get(key)
-        if listener is None:
-            self._listeners[key] = self._listen(key, target, sock)
+        served = self._ranges.get(key)
+        if served is None:
+            self._ranges[key] = ServedRange(in_a_row(key, sockets, target), target, self._listen)
             return True
-        if listener.target == target:
+        if served.target == target:
             return False
-        if listener.target.protocol is not target.protocol:
-            raise Conflict(f"relay key {key!r} is {listener.target.protocol.word}, not {target.protocol.word}")
-        listener.retarget(target)
+        if served.target.protocol is not target.protocol:
+            raise Conflict(f"relay key {key!r} is {served.target.protocol.word}, not {target.protocol.word}")
+        if target.port + len(served.sockets) - 1 > PORT_MAX:
+            raise InvalidRequest(f"relay key {key!r} leads to ports above {PORT_MAX}")
+        served.retarget(target)
         return True
 
     def remove(self, key: str) -> bool:
         """Stop serving a key; False when it isn't served."""
-        listener = self._listeners.pop(key, None)
-        if listener is not None:
-            listener.close()
-        return listener is not None
+        served = self._ranges.pop(key, None)
+        if served is not None:
+            served.close()
+        return served is not None
 
-    def socket_of(self, key: str) -> socket.socket:
-        """The socket of a key, which stays the listener's. Raises NotFound."""
-        if key not in self._listeners:
+    def sockets_of(self, key: str) -> list[socket.socket]:
+        """The sockets of a key by port, which stay the listeners'. Raises NotFound."""
+        if key not in self._ranges:
             raise NotFound(f"relay key {key!r} is not served", subject=key)
-        return self._listeners[key].sock
+        return self._ranges[key].sockets
 
     def page(self, after: str) -> dict[str, Any]:
         """One page of entries, in the order of keys."""
-        keys = sorted(key for key in self._listeners if key > after)
-        entries = [entry_body(self._listeners[key].entry(key)) for key in keys[:PAGE_ENTRIES_MAX]]
+        keys = sorted(key for key in self._ranges if key > after)
+        entries = [entry_body(self._ranges[key].entry(key)) for key in keys[:PAGE_ENTRIES_MAX]]
         return {"entries": entries, "more": len(keys) > len(entries)}
 
     def close(self) -> None:
         """Stop serving all keys."""
-        for key in list(self._listeners):
+        for key in list(self._ranges):
             self.remove(key)
 
     def tick(self, now: float) -> bool:
         """End what is late. True while anything waits for time to pass."""
-        waiting = [listener.tick(now) for listener in self._listeners.values()]
+        waiting = [served.tick(now) for served in self._ranges.values()]
         return self._flows.tick(now) or any(waiting)
 
-    def _listen(self, key: str, target: RelayTarget, sock: socket.socket | None) -> Listener:
-        if sock is None:
-            raise InvalidRequest(f"relay key {key!r} is new, and no socket came with it")
-        kind = socket.SOCK_STREAM if target.protocol is Protocol.TCP else socket.SOCK_DGRAM
-        right = sock.family in (socket.AF_INET, socket.AF_INET6) and (sock.type, sock.proto) == (kind, target.protocol)
-        if not right or not sock.getsockname()[1]:
-            raise InvalidRequest(f"the socket of relay key {key!r} is not a bound {target.protocol.word} socket")
+    def _listen(self, sock: socket.socket, target: RelayTarget) -> Listener:
         own = sock.dup()
         try:
             if target.protocol is Protocol.TCP:
@@ -156,7 +151,7 @@ class Control:
 
     def _serve(self, controller: socket.socket) -> None:
         try:
-            packet, descriptors, flags, _address = socket.recv_fds(controller, PACKET_BYTES_MAX, _DESCRIPTORS_A_PACKET)
+            packet, descriptors, flags, _address = socket.recv_fds(controller, PACKET_BYTES_MAX, SOCKETS_MAX)
         except BlockingIOError:
             return
         except OSError:
@@ -166,19 +161,26 @@ class Control:
         if not packet:
             self._leave(controller)
             return
-        body, out = self._answer(packet, sockets, truncated=bool(flags & socket.MSG_TRUNC))
+        body, out = self._answer(packet, sockets, flags)
         for sock in sockets:
             sock.close()
+        # In the next turn, when what the request closed is closed: its ports can be bound again by then.
+        self._loop.soon(lambda: self._send(controller, body, out))
+
+    def _send(self, controller: socket.socket, body: dict[str, Any], out: list[socket.socket]) -> None:
         try:
             socket.send_fds(controller, [encode(body)], [sock.fileno() for sock in out])
         except OSError:
             # Who sends requests and reads no answers has to connect again.
             self._leave(controller)
 
-    def _answer(self, packet: bytes, sockets: list[socket.socket], *, truncated: bool) -> Answer:
+    def _answer(self, packet: bytes, sockets: list[socket.socket], flags: int) -> Answer:
         try:
-            if truncated:
+            if flags & socket.MSG_TRUNC:
                 raise InvalidRequest(f"relay message is longer than {PACKET_BYTES_MAX} bytes")
+            if flags & socket.MSG_CTRUNC:
+                files_max, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                raise InvalidRequest(f"more than {SOCKETS_MAX} sockets, or no file left to open of {files_max}")
             return self._carry_out(parse_request(packet), sockets)
         except AtollError as error:
             return {"error": error.message}, []
@@ -190,13 +192,13 @@ class Control:
             case Hello():
                 return {"version": WIRE_VERSION, "pid": os.getpid()}, []
             case Add(key, target):
-                return {"changed": self._relay.add(key, target, sockets[0] if sockets else None)}, []
+                return {"changed": self._relay.add(key, target, sockets)}, []
             case Remove(key):
                 changed = self._relay.remove(key)
                 self._loop.request_tick()
                 return {"changed": changed}, []
             case Take(key):
-                return {}, [self._relay.socket_of(key)]
+                return {}, self._relay.sockets_of(key)
             case List(after):
                 return self._relay.page(after), []
             case Stop():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from atoll.relay.connection import TcpConnection
 from atoll.relay.limits import Limits
 from atoll.relay.loop import Loop
-from atoll.relay.wire import RelayEntry, RelayTarget
+from atoll.relay.wire import RelayTarget
 
 _ACCEPTS_A_TURN = 64
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -46,9 +46,10 @@ class TcpListener:
         sock.listen(limits.backlog)
         loop.watch(sock, select.EPOLLIN, self._accept)
 
-    def entry(self, key: str) -> RelayEntry:
-        """What is served, with counts."""
-        return RelayEntry(key, self.target, len(self._connections), self._total, self._failed)
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Connections that are open, that there were in total, and that failed."""
+        return len(self._connections), self._total, self._failed
 
     def retarget(self, target: RelayTarget) -> None:
         """Carry new clients to another target; those of the old one are reset."""

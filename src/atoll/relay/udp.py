@@ -17,7 +17,7 @@ from typing import Any
 from atoll.model.addresses import Family, family_of
 from atoll.relay.limits import Limits
 from atoll.relay.loop import Loop
-from atoll.relay.wire import RelayEntry, RelayTarget
+from atoll.relay.wire import RelayTarget
 
 _DATAGRAMS_A_TURN = 32
 _DATAGRAM_BYTES_MAX = 65535
@@ -114,9 +114,10 @@ class UdpListener:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         loop.watch(sock, select.EPOLLIN, self._receive)
 
-    def entry(self, key: str) -> RelayEntry:
-        """What is served, with counts."""
-        return RelayEntry(key, self.target, self.open, self._total, self._failed)
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Flows that are open, that there were in total, and datagrams that failed."""
+        return self.open, self._total, self._failed
 
     def retarget(self, target: RelayTarget) -> None:
         """Carry datagrams to another target from now on."""

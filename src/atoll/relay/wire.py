@@ -1,13 +1,13 @@
-"""Messages between the daemon and the relay: one JSON object a SOCK_SEQPACKET packet, at most one descriptor with it.
+"""Messages between the daemon and the relay: one JSON object a SOCK_SEQPACKET packet, sockets of a range with it.
 
-    request                                                                            answer
-    {"op": "hello", "version": 1}                                                      {"version": 1, "pid": 42}
-    {"op": "add", "key", "protocol": "tcp", "target_address", "target_port"} + socket  {"changed": true}
-    {"op": "remove", "key"}                                                            {"changed": true}
-    {"op": "take", "key"}                                                              {} + socket
-    {"op": "list", "after": ""}                                                        {"entries": [...], "more": true}
-    {"op": "stop"}                                                                     {}
-    what can't be done                                                                 {"error": "..."}
+    request                                                                             answer
+    {"op": "hello", "version": 2}                                                       {"version": 2, "pid": 42}
+    {"op": "add", "key", "protocol": "tcp", "target_address", "target_port"} + sockets  {"changed": true}
+    {"op": "remove", "key"}                                                             {"changed": true}
+    {"op": "take", "key"}                                                               {} + sockets
+    {"op": "list", "after": ""}                                                         {"entries": [...], "more": true}
+    {"op": "stop"}                                                                      {}
+    what can't be done                                                                  {"error": "..."}
 
 Law: pure; bytes from outside end as a value or as InvalidRequest.
 """
@@ -22,9 +22,11 @@ from atoll.errors import InvalidRequest
 from atoll.model.addresses import IPAddress
 from atoll.model.ports import PORT_MAX, Protocol
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 PACKET_BYTES_MAX = 65536
 KEY_LENGTH_MAX = 200
+SOCKETS_MAX = 64
+"""Sockets in one packet, so ports of one key. The kernel takes 253 (SCM_MAX_FD, net/scm.h)."""
 PAGE_ENTRIES_MAX = 100
 """Entries in one answer to `list`: with the longest keys they stay below PACKET_BYTES_MAX."""
 
@@ -33,7 +35,10 @@ _PROTOCOLS = {protocol.word: protocol for protocol in (Protocol.TCP, Protocol.UD
 
 @dataclass(frozen=True, slots=True)
 class RelayTarget:
-    """Where the bytes of a host port go. `protocol` is TCP or UDP."""
+    """Where the bytes of a range of host ports go: of the first one to `port`, of the next ones to those after it.
+
+    `protocol` is TCP or UDP.
+    """
 
     protocol: Protocol
     address: IPAddress
@@ -53,9 +58,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Serve `key`; a socket comes along unless the relay has one for this key.
+    """Serve `key`; sockets come along unless the relay has them for this key: of one port, or of ports in a row.
 
-    Nothing happens when the key has this target already; another target replaces it and ends its connections.
+    All of them are served, or none. Nothing happens when the key has this target already; another target replaces
+    it and ends its connections.
     """
 
     key: str
@@ -71,7 +77,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Send a duplicate of the socket of `key`: how a restarted daemon holds the port again."""
+    """Send duplicates of the sockets of `key`, by port: how a restarted daemon holds the ports again."""
 
     key: str
 
@@ -93,7 +99,7 @@ Request = Hello | Add | Remove | Take | List | Stop
 
 @dataclass(frozen=True, slots=True)
 class RelayEntry:
-    """A served port. `open` connections or flows now; `total` and `failed` since it was added.
+    """A served range of ports. `open` connections or flows now; `total` and `failed` since it was added.
 
     TCP fails when the target can't be reached, UDP when a datagram can't be passed on.
     """

@@ -35,6 +35,7 @@ class Published:
 
 RANGE = "12000-12049:12000-12049"
 LONG = "13000-13999:13000-13999"
+V4_LONG = "16000-16199:26000-26199"
 SHIFTED = "9000-9002:7000-7002"
 
 
@@ -55,7 +56,14 @@ class Form(Enum):
     LONG_PAST = Published("1,000 ports, one past", LONG, 14000, 14000)
     UNPUBLISHED = Published("unpublished", "", 7777, 7777)
     V4_ONLY = Published("IPv4-only endpoint", "8090:90", 8090, 90, sandbox="old")
+    V4_ONLY_FIRST = Published("IPv4-only, 200, first", V4_LONG, 16000, 26000, sandbox="old")
+    V4_ONLY_LAST = Published("IPv4-only, 200, last", V4_LONG, 16199, 26199, sandbox="old")
+    V4_ONLY_PAST = Published("IPv4-only, 200, past", V4_LONG, 16200, 26200, sandbox="old")
     ICC_OFF = Published("network without icc", "8095:95", 8095, 95, sandbox="quiet")
+
+
+V4_ONLY_FORMS = (Form.V4_ONLY, Form.V4_ONLY_FIRST, Form.V4_ONLY_LAST, Form.V4_ONLY_PAST)
+"""Those of the endpoint that has only IPv4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ def every_cell(bridge_nf_call: int) -> Iterator[Cell]:
 
 
 def _makes_sense(cell: Cell) -> bool:
-    if cell.form is Form.V4_ONLY and cell.version == 6:
+    if cell.form in V4_ONLY_FORMS and cell.version == 6:
         # On a network without IPv6 nobody can send any, and the container has no address to go straight to.
         return cell.origin not in (Origin.SAME, Origin.ITSELF, Origin.STRAIGHT)
     return True

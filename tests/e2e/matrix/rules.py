@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.e2e.matrix.cells import Cell, Form, Origin
+from tests.e2e.matrix.cells import V4_ONLY_FORMS, Cell, Form, Origin
 
 
 class Outcome(StrEnum):
@@ -36,6 +36,9 @@ ANSWERS_AT = {
     Form.LONG_PAST: set[str](),
     Form.UNPUBLISHED: set[str](),
     Form.V4_ONLY: {LAN, LOOPBACK},
+    Form.V4_ONLY_FIRST: {LAN, LOOPBACK},
+    Form.V4_ONLY_LAST: {LAN, LOOPBACK},
+    Form.V4_ONLY_PAST: set[str](),
     Form.ICC_OFF: {LAN, LOOPBACK},
 }
 """Where a form answers. Never at the container's own address for those who aren't on its network."""
@@ -61,7 +64,7 @@ class Deviation:
 
 
 def _relayed(cell: Cell) -> bool:
-    v6_to_v4 = cell.form is Form.V4_ONLY and cell.version == 6
+    v6_to_v4 = cell.form in V4_ONLY_FORMS and cell.version == 6
     return v6_to_v4 or (cell.version == 6 and cell.origin is Origin.LOOPBACK and cell.bridge_nf_call == 1)
 
 
@@ -70,11 +73,6 @@ DEVIATIONS = (
         lambda cell: _relayed(cell) and cell.protocol == "sctp",
         Outcome.CLOSED,
         "only the relay could carry it, and it doesn't carry SCTP",
-    ),
-    Deviation(
-        lambda cell: _relayed(cell) and cell.form in (Form.LONG_FIRST, Form.LONG_LAST),
-        Outcome.CLOSED,
-        "only the relay could carry it, and it has no sockets of ranges that are too long to be held",
     ),
     Deviation(_relayed, Outcome.GATEWAY, "carried by the relay, whose own address is the gateway's"),
     Deviation(
