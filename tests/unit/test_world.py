@@ -123,6 +123,9 @@ def test_indexes_of_endpoints_are_those_of_a_world_made_anew(steps: list[tuple[b
         assert {endpoint.network_id for endpoint in there} <= {network.id}
         assert list(world.addresses_on(network.id, Family.V4)) == sorted(int(e.addresses[0].ip) for e in there)
         assert [world.endpoint_with(network.id, endpoint.mac) for endpoint in there] == list(there)
+        assert [world.endpoint_at(network.id, str(endpoint.addresses[0].ip)) for endpoint in there] == list(there)
+        assert [world.endpoint_behind(endpoint.host_ifname) for endpoint in there] == list(there)
+        assert world.network_over(f"at-{network.id[:12]}") is network
     assert world.endpoint_with(WEB.id, "02:42:ff:ff:ff:ff") is None
 
 
@@ -163,10 +166,10 @@ def test_change_of_a_large_world_copies_little() -> None:
     sandboxes = [a_sandbox(number, f"s{number}") for number in range(1, 30_001)]
     large = a_network(0xAB3, "large", "10.8.0.0/16")
     world = World.of([large, *sandboxes])
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for number in range(1, 1001):
         one = a_sandbox(100_000 + number, f"t{number}")
         world = world.after(Change(puts=(one, an_endpoint(number, large, one, number + 1))))
         assert world.sandbox(f"t{number}") is one
     # A copy of the tables and indexes takes 3 ms.
-    assert time.perf_counter() - begun < 1
+    assert time.thread_time() - begun < 1.5

@@ -10,7 +10,6 @@ from atoll.engine.startup import release_dead
 from atoll.kernel.monitor import Lost
 from atoll.kernel.notices import Event, Notice, Subject
 from atoll.model.firewall import TABLE, TABLE_FAMILY
-from atoll.model.world import World
 from atoll.plan.compile import Scope
 
 _log = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ class _Seen:
 
     ifnames: dict[str, bool] = field(default_factory=dict)
     nsids: dict[int, bool] = field(default_factory=dict)
-    neighbours: set[tuple[str, str]] = field(default_factory=set)
+    neighbours: dict[tuple[str, str], bool] = field(default_factory=dict)
     meddlers: set[str] = field(default_factory=set)
 
     def note(self, notice: Notice) -> None:
@@ -40,10 +39,12 @@ class _Seen:
                 if notice.table == f"{TABLE_FAMILY} {TABLE}":
                     who = f"{notice.process} (pid {notice.pid})" if notice.process else "another program"
                     self.meddlers.add(who)
-            case Notice(subject=Subject.NETNS) if not gone:
+            case Notice(subject=Subject.NETNS | Subject.ADDRESS) if not gone:
+                # One more takes nothing from what is ours. Link-local addresses come a second after the cable.
                 pass
             case Notice(subject=Subject.NEIGHBOUR, nsid=None):
-                self.neighbours.add((notice.ifname, notice.address))
+                neighbour = notice.ifname, notice.address
+                self.neighbours[neighbour] = gone or self.neighbours.get(neighbour, False)
             case Notice(nsid=None):
                 self.ifnames[notice.ifname] = gone or self.ifnames.get(notice.ifname, False)
             case Notice(nsid=int(nsid)):
@@ -91,17 +92,17 @@ class Watch:
     def _targets(self, seen: _Seen) -> Iterator[tuple[tuple[str, str], bool]]:
         """The objects that were seen, as (kind, id), with whether something of theirs is gone."""
         world = self._context.world
-        if seen.ifnames:
-            for network in world.networks.values():
-                if network.bridge is not None and network.bridge.ifname in seen.ifnames:
-                    yield ("network", network.id), seen.ifnames[network.bridge.ifname]
-            for endpoint in world.endpoints.values():
-                if endpoint.host_ifname in seen.ifnames:
-                    yield ("sandbox", endpoint.sandbox_id), seen.ifnames[endpoint.host_ifname]
-        if seen.neighbours:
-            for key, sandbox_id in _neighbours(world):
-                if key in seen.neighbours:
-                    yield ("sandbox", sandbox_id), True
+        for ifname, gone in seen.ifnames.items():
+            network, endpoint = world.network_over(ifname), world.endpoint_behind(ifname)
+            if network is not None:
+                yield ("network", network.id), gone
+            if endpoint is not None:
+                yield ("sandbox", endpoint.sandbox_id), gone
+        for (ifname, address), gone in seen.neighbours.items():
+            network = world.network_over(ifname)
+            endpoint = world.endpoint_at(network.id, address) if network is not None else None
+            if endpoint is not None:
+                yield ("sandbox", endpoint.sandbox_id), gone
         for nsid, gone in seen.nsids.items():
             found = self._sandbox_of(nsid)
             if found is not None:
@@ -127,12 +128,15 @@ class Watch:
 
     def _sandbox_of(self, nsid: int) -> str | None:
         # Numbers are given anew after a namespace is gone; a wrong guess costs one needless check.
-        if nsid not in self._by_nsid or self._by_nsid[nsid] not in self._context.world.sandboxes:
-            self._by_nsid = {}
-            for sandbox in self._context.world.sandboxes.values():
-                known = self._context.host.nsid(sandbox.netns) if sandbox.netns is not None else None
-                if known is not None:
-                    self._by_nsid[known] = sandbox.id
+        sandboxes = self._context.world.sandboxes
+        if self._by_nsid.get(nsid) not in sandboxes:
+            self._by_nsid = {known: owner for known, owner in self._by_nsid.items() if owner in sandboxes}
+            # Only those that have none yet are asked for theirs: it takes opening each one's namespace.
+            for sandbox_id in sandboxes.keys() - self._by_nsid.values():
+                netns = sandboxes[sandbox_id].netns
+                number = self._context.host.nsid(netns) if netns is not None else None
+                if number is not None:
+                    self._by_nsid[number] = sandbox_id
         return self._by_nsid.get(nsid)
 
     def _sweep(self) -> None:
@@ -140,11 +144,3 @@ class Watch:
         self._context.reconciler.repair_rules("another program")
         release_dead(self._context, self._sandboxes)
         self._context.reconciler.sweep_host()
-
-
-def _neighbours(world: World) -> Iterator[tuple[tuple[str, str], str]]:
-    for endpoint in world.endpoints.values():
-        bridge = world.networks[endpoint.network_id].bridge
-        for address in endpoint.addresses if bridge else ():
-            assert bridge is not None
-            yield (bridge.ifname, str(address.ip)), endpoint.sandbox_id

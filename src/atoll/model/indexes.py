@@ -72,6 +72,18 @@ class Indexes:
         """Endpoints of a network with this MAC address."""
         return self._ids.get(("mac", network_id, mac), ())
 
+    def endpoints_at(self, network_id: str, address: str) -> Ids:
+        """Endpoints of a network with this address, as text without a prefix length."""
+        return self._ids.get(("address", network_id, address), ())
+
+    def endpoints_behind(self, host_ifname: str) -> Ids:
+        """Endpoints whose cable has this end on the host."""
+        return self._ids.get(("cable", host_ifname), ())
+
+    def networks_over(self, ifname: str) -> Ids:
+        """Networks whose bridge this is."""
+        return self._ids.get(("bridge", ifname), ())
+
     def endpoints_on(self, network_id: str) -> Table[str, Endpoint]:
         """Endpoints of a network by id."""
         return self._members.get(network_id, Table())
@@ -85,6 +97,8 @@ def _keys(record: _Indexed) -> Iterator[_Key]:
     match record:
         case Network():
             yield "network", record.name
+            if record.bridge is not None:
+                yield "bridge", record.bridge.ifname
         case Sandbox():
             yield "sandbox", record.name
             if record.owner_id is not None:
@@ -95,6 +109,10 @@ def _keys(record: _Indexed) -> Iterator[_Key]:
             yield "endpoints", record.sandbox_id
             if record.mac:
                 yield "mac", record.network_id, record.mac
+            if record.host_ifname:
+                yield "cable", record.host_ifname
+            for address in record.addresses:
+                yield "address", record.network_id, str(address.ip)
 
 
 def _netns_keys(netns: NetnsEvidence) -> Iterator[_Key]:

@@ -15,6 +15,7 @@ from atoll.model.sandbox import Endpoint, NetnsEvidence, Sandbox, SandboxKind
 from atoll.model.table import Table
 
 _Named = TypeVar("_Named", Network, Sandbox)
+_Record = TypeVar("_Record", Network, Sandbox, Endpoint)
 
 RecordKind = Literal["network", "sandbox", "endpoint", "allowance", "removal"]
 
@@ -127,7 +128,11 @@ class World:
 
     def network_named(self, name: str) -> Network | None:
         """The network of exactly this name."""
-        return next((self.networks[network_id] for network_id in self._indexes.networks_named(name)), None)
+        return _first(self.networks, self._indexes.networks_named(name))
+
+    def network_over(self, ifname: str) -> Network | None:
+        """The network whose bridge this is."""
+        return _first(self.networks, self._indexes.networks_over(ifname))
 
     def sandbox(self, reference: str) -> Sandbox:
         """The sandbox of that id, name or unambiguous id prefix. Raises NotFound, Conflict."""
@@ -135,11 +140,11 @@ class World:
 
     def sandbox_named(self, name: str) -> Sandbox | None:
         """The sandbox of exactly this name."""
-        return next((self.sandboxes[sandbox_id] for sandbox_id in self._indexes.sandboxes_named(name)), None)
+        return _first(self.sandboxes, self._indexes.sandboxes_named(name))
 
     def sandbox_in(self, netns: NetnsEvidence) -> Sandbox | None:
         """The sandbox whose namespace has this path, or is this very one."""
-        return next((self.sandboxes[sandbox_id] for sandbox_id in self._indexes.sandboxes_in(netns)), None)
+        return _first(self.sandboxes, self._indexes.sandboxes_in(netns))
 
     def endpoints_of(self, sandbox_id: str) -> tuple[Endpoint, ...]:
         """A sandbox's endpoints, in the order of their interface names, then ids."""
@@ -151,15 +156,21 @@ class World:
         """A network's endpoints, by id."""
         return tuple(self.endpoints[endpoint_id] for endpoint_id in sorted(self._indexes.endpoints_on(network_id)))
 
-    def addresses_on(self, network_id: str, family: Family) -> Runs:
-        """The addresses of a network's endpoints, as numbers."""
-        return self._indexes.addresses_on(network_id, family)
+    def endpoint_behind(self, host_ifname: str) -> Endpoint | None:
+        """The endpoint whose cable has this end on the host."""
+        return _first(self.endpoints, self._indexes.endpoints_behind(host_ifname))
 
     def endpoint_with(self, network_id: str, mac: str) -> Endpoint | None:
         """The endpoint of a network that has this MAC address."""
-        return next(
-            (self.endpoints[endpoint_id] for endpoint_id in self._indexes.endpoints_with(network_id, mac)), None
-        )
+        return _first(self.endpoints, self._indexes.endpoints_with(network_id, mac))
+
+    def endpoint_at(self, network_id: str, address: str) -> Endpoint | None:
+        """The endpoint of a network that has this address: text, without a prefix length."""
+        return _first(self.endpoints, self._indexes.endpoints_at(network_id, address))
+
+    def addresses_on(self, network_id: str, family: Family) -> Runs:
+        """The addresses of a network's endpoints, as numbers."""
+        return self._indexes.addresses_on(network_id, family)
 
     @property
     def held_ports(self) -> HeldPorts:
@@ -176,6 +187,10 @@ class World:
         """Sandboxes joined to this one, by name."""
         joined = (self.sandboxes[member_id] for member_id in self._indexes.members_of(sandbox_id))
         return tuple(sorted(joined, key=lambda other: other.name))
+
+
+def _first(table: Mapping[str, _Record], ids: Iterable[str]) -> _Record | None:
+    return next((table[record_id] for record_id in ids), None)
 
 
 def _look_up(kind: str, reference: str, table: Mapping[str, _Named], named: _Named | None) -> _Named:
