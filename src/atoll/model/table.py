@@ -16,8 +16,8 @@ _Value = TypeVar("_Value")
 class Table(Mapping[_Key, _Value]):
     """A mapping to values that are never None, in about the order in which keys were put.
 
-    Making the next one costs a copy of what is recent, and folding that into the base when it has grown to the
-    root of the base's size: of 50,000 entries some 5 us a change, where a copy of the whole takes 500.
+    Making the next one costs a copy of what is recent, and a copy of the base when that has grown to about the root
+    of the base's size: of 50,000 entries some 6 us a change, where a copy of the whole takes 200.
     """
 
     __slots__ = ("_base", "_length", "_recent")
@@ -37,10 +37,18 @@ class Table(Mapping[_Key, _Value]):
             following._length += (value is not None) - (key in self)
         following._base = self._base
         following._recent = {**self._recent, **changes}
-        if len(following._recent) ** 2 > len(self._base):
-            following._base = dict(following.items())
-            following._recent = {}
+        if len(following._recent) ** 2 > 4 * len(self._base):
+            following._fold()
         return following
+
+    def _fold(self) -> None:
+        self._base = dict(self._base)
+        for key, value in self._recent.items():
+            if value is not None:
+                self._base[key] = value
+            else:
+                self._base.pop(key, None)
+        self._recent = {}
 
     def __getitem__(self, key: _Key) -> _Value:
         if key in self._recent:
