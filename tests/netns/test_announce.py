@@ -44,7 +44,7 @@ def sandboxes() -> Iterator[tuple[str, str, str]]:
         run(host, "ip link set lagoon up")
         for number, sandbox in ((2, one), (3, two)):
             run(host, f"ip link add port{number} master lagoon type veth peer name eth0 netns {path_of(sandbox)}")
-            run(host, f"ip link set port{number} up type bridge_slave neigh_suppress on")
+            run(host, f"ip link set port{number} up")
             run(sandbox, f"ip link set eth0 up address {MAC[:-1]}{number}")
             run(sandbox, f"ip address add 10.79.0.{number}/24 dev eth0")
             run(sandbox, f"ip address add fd79::{number}/64 dev eth0 nodad")

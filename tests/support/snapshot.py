@@ -38,8 +38,8 @@ def _inside(netns: str) -> str:
     for link in ip_json(netns, "-d", "link"):
         up = "UP" in link.get("flags", [])  # type: ignore[operator]
         port = link.get("linkinfo", {}).get("info_slave_data", {})  # type: ignore[attr-defined]
-        flags = {key: port.get(key) for key in ("hairpin", "isolated", "neigh_suppress")}
-        if str(link.get("ifalias", "")).startswith("atoll:endpoint:"):
+        flags = {key: port.get(key) for key in ("hairpin", "isolated")}
+        if _is_cable(link):
             del link["address"]  # the kernel's choice, and nobody speaks from it
         lines.append(f"link {_plain(link)} up={up} {flags}")
     for link in ip_json(netns, "addr"):
@@ -53,6 +53,12 @@ def _inside(netns: str) -> str:
     for neighbour in ip_json(netns, "neigh", "show", "nud", "permanent"):
         lines.append(f"neigh {_plain(neighbour)}")
     return "\n".join(sorted(lines))
+
+
+def _is_cable(link: dict[str, object]) -> bool:
+    """True of an end of a veth pair of atoll's on the host."""
+    kind = link.get("linkinfo", {}).get("info_kind")  # type: ignore[attr-defined]
+    return kind == "veth" and str(link.get("ifalias", "")).startswith("atoll:")
 
 
 def _plain(values: dict[str, object]) -> str:

@@ -9,7 +9,7 @@ from atoll.kernel.kernel import Kernel, Locate
 from atoll.kernel.undo import apply
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
-from atoll.model.items import Bridge, Element, Item, Netns, State, Veth, state_of
+from atoll.model.items import Bridge, Element, Item, Joint, Netns, State, Veth, state_of
 from atoll.model.names import short_id
 from atoll.model.ops import Op, Step
 from atoll.model.sandbox import NetnsEvidence
@@ -175,7 +175,7 @@ def reason_in(*worlds: World) -> Reason:
 
     def reason(item: Item) -> str:
         match item:
-            case Bridge() | Veth():
+            case Bridge() | Veth() | Joint():
                 return _owner_name(worlds, item.alias)
             case Netns():
                 return f"sandbox {_sandbox_name(worlds, item.id)}"
@@ -208,7 +208,7 @@ def check_owners(wanted: State, observed: State) -> None:
     """Refuse to take over a link that isn't the one we mean. Raises Conflict naming it."""
     for key, there in observed.items():
         mine = wanted.get(key)
-        if not isinstance(mine, Bridge | Veth):
+        if not isinstance(mine, Bridge | Veth | Joint):
             continue
         alias = getattr(there, "alias", "")
         if alias != mine.alias:

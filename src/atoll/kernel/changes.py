@@ -17,18 +17,18 @@ from atoll.errors import InvalidRequest, KernelError, NotFound
 from atoll.kernel import inet, links, netns
 from atoll.kernel.describe import step_words
 from atoll.kernel.kernel import Locate, StepFailed
-from atoll.kernel.links import Link
+from atoll.kernel.links import Joined, Link
 from atoll.kernel.look import find_links
 from atoll.kernel.rtnetlink import REQUESTS_MAX, Refusal, Request, RouteSocket, refused
-from atoll.model.items import Address, Bridge, Interface, Item, Neighbour, Route, Veth
+from atoll.model.items import Address, Bridge, Interface, Item, Joint, Neighbour, Route, Veth
 from atoll.model.ops import Op, Verb
 
 INDEX_BASE = 1 << 20
 """Our links' indexes start here, far above those that the kernel gives out: it counts up from 1."""
 INDEX_TRIES_MAX = 4
 
-OPS_MAX = REQUESTS_MAX // 2
-"""Ops in one datagram: none needs more than two requests."""
+OPS_MAX = REQUESTS_MAX // 3
+"""Ops in one datagram: none needs more than three requests."""
 
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
 """What a removal is told about things that are not there."""
@@ -93,7 +93,7 @@ class _Batch:
     def carry_out(self, ops: Sequence[Op]) -> None:
         socket = self._place.socket
         self._links = find_links(socket, (name for op in ops for name in _names_in(op)))
-        self._indexes = iter(self._place.indexes.claim(socket, sum(map(_makes_link, ops))))
+        self._indexes = iter(self._place.indexes.claim(socket, sum(map(_new_links, ops))))
         unready: KernelError | None = None
         with self._descriptors:
             for op in ops:
@@ -151,7 +151,7 @@ class _Batch:
     def _requests(self, op: Op) -> tuple[Request, ...]:
         """What to send for an op; nothing when it is done already. Raises KernelError when it can't be done."""
         match op.item:
-            case Bridge() | Veth():
+            case Bridge() | Veth() | Joint():
                 return self._link_requests(op, op.item)
             case Interface() | Address() | Route() | Neighbour() as item:
                 link = self._links.get(item.ifname)
@@ -163,7 +163,7 @@ class _Batch:
             case _:
                 raise AssertionError(op)
 
-    def _link_requests(self, op: Op, item: Bridge | Veth) -> tuple[Request, ...]:
+    def _link_requests(self, op: Op, item: Bridge | Veth | Joint) -> tuple[Request, ...]:
         link = self._links.get(item.ifname)
         match op.verb:
             case Verb.ADD if link is None:
@@ -180,19 +180,23 @@ class _Batch:
                     raise _missing(op, f"no interface {item.ifname}")
                 if link.alias != item.alias:
                     raise _taken(op, item, link)
-                if isinstance(item, Bridge):
-                    return links.change_bridge(item, link)
-                return links.change_veth(item, link.index, bridge=self._bridge_of(op, item), ipv6=self._place.ipv6)
+                return self._mend(op, item, link)
             case Verb.REMOVE:
                 if link is None or link.alias != item.alias:
                     return ()
                 del self._links[item.ifname]
-                return links.delete_link(link.index) if isinstance(item, Bridge) else links.detach(link.index)
+                # Joints go one at a time and seldom; what waits to be deleted would have both ends to rename.
+                return links.detach(link.index) if isinstance(item, Veth) else links.delete_link(link.index)
 
-    def _make(self, op: Op, item: Bridge | Veth, index: int) -> tuple[Request, ...]:
+    def _make(self, op: Op, item: Bridge | Veth | Joint, index: int) -> tuple[Request, ...]:
         if isinstance(item, Bridge):
             return links.add_bridge(item, index)
-        bridge = self._bridge_of(op, item)
+        if isinstance(item, Joint):
+            far = next(self._indexes)
+            requests = links.add_joint(item, Joined(index, far), self._joined(op, item), ipv6=self._place.ipv6)
+            self._links[item.far_ifname] = Link(far, item.far_ifname, alias=item.far_alias)
+            return requests
+        bridge = self._bridge_of(op, item.bridge)
         try:
             known = self._place.locate(item.netns)
             descriptor = self._descriptors.enter_context(netns.opened_as(known))
@@ -200,10 +204,25 @@ class _Batch:
             raise _missing(op, error.message) from error
         return links.add_veth(item, index, bridge=bridge, netns=descriptor, ipv6=self._place.ipv6)
 
-    def _bridge_of(self, op: Op, item: Veth) -> int:
-        bridge = self._links.get(item.bridge)
+    def _mend(self, op: Op, item: Bridge | Veth | Joint, link: Link) -> tuple[Request, ...]:
+        if isinstance(item, Bridge):
+            return links.change_bridge(item, link)
+        if isinstance(item, Veth):
+            bridge = self._bridge_of(op, item.bridge)
+            return links.change_veth(item, link.index, bridge=bridge, ipv6=self._place.ipv6)
+        far = self._links.get(item.far_ifname)
+        if far is None or far.alias != item.far_alias:
+            raise _missing(op, f"no far end {item.far_ifname}")
+        indexes = Joined(link.index, far.index)
+        return links.change_joint(item, indexes, self._joined(op, item), ipv6=self._place.ipv6)
+
+    def _joined(self, op: Op, item: Joint) -> Joined:
+        return Joined(self._bridge_of(op, item.bridge), self._bridge_of(op, item.far_bridge))
+
+    def _bridge_of(self, op: Op, ifname: str) -> int:
+        bridge = self._links.get(ifname)
         if bridge is None:
-            raise _missing(op, f"no bridge {item.bridge}")
+            raise _missing(op, f"no bridge {ifname}")
         return bridge.index
 
 
@@ -223,20 +242,31 @@ def _requests_on(op: Op, item: Interface | Address | Route | Neighbour, link: Li
 
 
 def _names_in(op: Op) -> Iterator[str]:
-    assert isinstance(op.item, Bridge | Veth | Interface | Address | Route | Neighbour), op
+    assert isinstance(op.item, Bridge | Veth | Joint | Interface | Address | Route | Neighbour), op
     yield op.item.ifname
-    if isinstance(op.item, Veth) and op.verb is not Verb.REMOVE:
+    if isinstance(op.item, Veth | Joint) and op.verb is not Verb.REMOVE:
         yield op.item.bridge
+    if isinstance(op.item, Joint) and op.verb is not Verb.REMOVE:
+        yield op.item.far_bridge
+        yield op.item.far_ifname
 
 
-def _makes_link(op: Op) -> bool:
-    return op.verb is Verb.ADD and isinstance(op.item, Bridge | Veth)
+def _new_links(op: Op) -> int:
+    match op.item:
+        case Bridge() | Veth() if op.verb is Verb.ADD:
+            return 1
+        case Joint() if op.verb is Verb.ADD:
+            return 2
+        case _:
+            return 0
 
 
 def _refused(op: Op, refusal: Refusal) -> KernelError:
     note = ""
     if refusal.errno == errno.EEXIST and isinstance(op.item, Veth):
         note = f"{op.item.peer_ifname} is in the namespace already"
+    if refusal.errno == errno.EEXIST and isinstance(op.item, Joint):
+        note = f"{op.item.far_ifname} exists already"
     if refusal.errno == errno.EEXIST and isinstance(op.item, Route):
         note = "another route of the same metric is there"
     return refused(f"cannot {step_words(op)}", refusal, note)
@@ -246,7 +276,7 @@ def _missing(op: Op, reason: str) -> KernelError:
     return KernelError(f"cannot {step_words(op)}: {reason}", errno=errno.ENODEV, detail="ENODEV")
 
 
-def _taken(op: Op, item: Bridge | Veth, link: Link | None) -> KernelError:
+def _taken(op: Op, item: Bridge | Veth | Joint, link: Link | None) -> KernelError:
     owner = link.alias if link and link.alias else "somebody else"
     what = "differs" if owner == item.alias else f"belongs to {owner}"
     return KernelError(

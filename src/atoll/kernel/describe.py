@@ -9,6 +9,7 @@ from atoll.model.items import (
     Element,
     Interface,
     Item,
+    Joint,
     Neighbour,
     Netns,
     Route,
@@ -27,6 +28,8 @@ def item_words(item: Item) -> str:
             return f"bridge {item.ifname}"
         case Veth():
             return f"veth {item.ifname}"
+        case Joint():
+            return f"joint {item.ifname}"
         case Interface():
             return f"interface {item.ifname}"
         case Sysctl():

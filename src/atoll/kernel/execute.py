@@ -24,7 +24,7 @@ from atoll.kernel.describe import step_words
 from atoll.kernel.effects import EffectThread
 from atoll.kernel.kernel import Locate, StepFailed
 from atoll.kernel.rtnetlink import RouteSocket, refused
-from atoll.model.items import HOST, Bridge, Element, Item, Netns, State, Sysctl, Veth
+from atoll.model.items import HOST, Bridge, Element, Item, Joint, Netns, State, Sysctl, Veth
 from atoll.model.ops import Announce, FlushConntrack, Op, Step, Verb
 
 _Step = TypeVar("_Step", bound=Step)
@@ -188,9 +188,14 @@ def _unfolded(steps: Iterable[Step]) -> Iterator[tuple[int, Step]]:
 
 
 def _moves(item: Item, before: Item | None) -> bool:
-    if not isinstance(item, Veth) or not isinstance(before, Veth) or item.alias != before.alias:
-        return False
-    return (item.netns, item.peer_ifname) != (before.netns, before.peer_ifname)
+    match item, before:
+        case Veth(), Veth():
+            moved = (item.netns, item.peer_ifname) != (before.netns, before.peer_ifname)
+        case Joint(), Joint():
+            moved = item.far_ifname != before.far_ifname
+        case _:
+            return False
+    return moved and item.alias == before.alias
 
 
 def _runs(steps: Iterable[tuple[int, Step]]) -> Iterator[tuple[list[int], list[Step]]]:
@@ -208,7 +213,7 @@ def _lane(step: Step) -> tuple[_Lane, str]:
             return _Lane.ELEMENTS, HOST
         case Netns():
             return _Lane.NAMESPACES, HOST
-        case Bridge() | Veth():
+        case Bridge() | Veth() | Joint():
             return _Lane.LINKS, HOST
         case _ as item:
             return _Lane.LINKS, item.netns

@@ -16,6 +16,7 @@ from atoll.model.items import (
     Element,
     Interface,
     Item,
+    Joint,
     Key,
     Neighbour,
     Netns,
@@ -154,7 +155,7 @@ class FakeKernel:
 
 def _netns_of(item: Item) -> str:
     """The namespace in which an item is looked for."""
-    return HOST if isinstance(item, Netns | Bridge | Veth | Element) else item.netns
+    return HOST if isinstance(item, Netns | Bridge | Veth | Joint | Element) else item.netns
 
 
 def _seen(item: Item, places: set[str]) -> Item | None:
@@ -162,7 +163,7 @@ def _seen(item: Item, places: set[str]) -> Item | None:
     match item:
         case Netns() | Sysctl():
             return None
-        case Bridge() | Veth() if not item.alias.startswith(_OURS):
+        case Bridge() | Veth() | Joint() if not item.alias.startswith(_OURS):
             return None
         case Veth() if item.netns not in places:
             return _with_mtu(replace(item, netns=HOST), None)
@@ -178,8 +179,8 @@ def _end(item: Veth) -> tuple[str, str]:
 
 def _with_mtu(item: Item, asked: Item | None) -> Item:
     """The item with its MTU as the kernel tells it: nothing where `asked` leaves it open."""
-    if not isinstance(item, Bridge | Veth | Interface):
+    if not isinstance(item, Bridge | Veth | Joint | Interface):
         return item
-    if isinstance(asked, Bridge | Veth | Interface) and asked.mtu_bytes == 0:
+    if isinstance(asked, Bridge | Veth | Joint | Interface) and asked.mtu_bytes == 0:
         return replace(item, mtu_bytes=0)
     return replace(item, mtu_bytes=item.mtu_bytes or _MTU_BYTES)

@@ -18,6 +18,7 @@ from atoll.model.items import (
     Element,
     Interface,
     Item,
+    Joint,
     Neighbour,
     Netns,
     Route,
@@ -36,17 +37,22 @@ def require_room(state: State, op: Op, there: Item | None, *, reachable: bool) -
     item = op.item
     if not reachable:
         raise _refused(op, errno.ENODEV if isinstance(item, Veth) else errno.ENOENT, "the namespace is gone")
-    if isinstance(item, Bridge | Veth):
+    if isinstance(item, Bridge | Veth | Joint):
         _require_own_link(op, item, there)
     if op.verb is Verb.ADD and there is not None and isinstance(item, Element | Route):
         raise _refused(op, errno.EEXIST)
     match item:
         case Veth():
-            if not isinstance(state.get(("link", HOST, item.bridge)), Bridge):
-                raise _refused(op, errno.ENODEV, f"no bridge {item.bridge}")
+            _require_bridge(state, op, item.bridge)
             inner = ("interface", item.netns, item.peer_ifname)
             if op.verb is Verb.ADD and inner in state:
                 raise _refused(op, errno.EEXIST, f"{item.peer_ifname} is in the namespace already")
+        case Joint():
+            _require_bridge(state, op, item.bridge)
+            _require_bridge(state, op, item.far_bridge)
+            far_ends = {other.far_ifname for other in state.values() if isinstance(other, Joint)}
+            if op.verb is Verb.ADD and (("link", HOST, item.far_ifname) in state or item.far_ifname in far_ends):
+                raise _refused(op, errno.EEXIST, f"{item.far_ifname} exists already")
         case Interface() | Address() | Route() | Neighbour():
             _require_link(state, op, item)
         case Sysctl():
@@ -92,8 +98,10 @@ def drop_with(state: State, item: Item) -> None:
             for other in _on(state, HOST, item.ifname):
                 del state[other.key]
             for other in list(state.values()):
-                if isinstance(other, Veth) and other.bridge == item.ifname:
+                if isinstance(other, Veth | Joint) and other.bridge == item.ifname:
                     state[other.key] = replace(other, bridge="", hairpin=False, isolated=False)
+                elif isinstance(other, Joint) and other.far_bridge == item.ifname:
+                    state[other.key] = replace(other, far_bridge="")
         case Interface():
             # It only goes down with this op; it goes away with its pair. Routes don't outlive that.
             state[item.key] = replace(item, mac="")
@@ -102,7 +110,12 @@ def drop_with(state: State, item: Item) -> None:
                     del state[other.key]
 
 
-def _require_own_link(op: Op, item: Bridge | Veth, there: Item | None) -> None:
+def _require_bridge(state: State, op: Op, ifname: str) -> None:
+    if not isinstance(state.get(("link", HOST, ifname)), Bridge):
+        raise _refused(op, errno.ENODEV, f"no bridge {ifname}")
+
+
+def _require_own_link(op: Op, item: Bridge | Veth | Joint, there: Item | None) -> None:
     if there is None:
         if op.verb is Verb.CHANGE:
             raise _refused(op, errno.ENODEV, f"no interface {item.ifname}")

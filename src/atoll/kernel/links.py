@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from atoll.kernel.nlmsg import NESTED, attribute, attributes, text
 from atoll.kernel.rtnetlink import CREATE, EXCL, Request
-from atoll.model.items import Bridge, Interface, Veth
+from atoll.model.items import Bridge, Interface, Joint, Veth
 from atoll.model.options import MTU_MIN_V6_BYTES
 
 GONE_ALIAS = "atoll:gone"
@@ -36,8 +36,8 @@ _VETH_PEER = 1
 """VETH_INFO_PEER"""
 _BRIDGE_FORWARD_DELAY, _BRIDGE_STP = 1, 5
 """IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE"""
-_PORT_HAIRPIN, _PORT_NEIGH_SUPPRESS, _PORT_ISOLATED = 4, 32, 33
-"""IFLA_BRPORT_MODE, _NEIGH_SUPPRESS, _ISOLATED"""
+_PORT_HAIRPIN, _PORT_ISOLATED = 4, 33
+"""IFLA_BRPORT_MODE, _ISOLATED"""
 _ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
 """IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE"""
 _SKIP_STATISTICS = attribute(_EXT_MASK, _U32.pack(1 << 3))
@@ -49,7 +49,7 @@ class Link:
     """What we compare of a link.
 
     `master` is 0 without one; `peer_index` is IFLA_LINK, `peer_nsid` None when the peer is in the same
-    namespace. `hairpin`, `isolated` and `suppressing` are a bridge port's flags.
+    namespace. `hairpin` and `isolated` are a bridge port's flags.
     """
 
     index: int
@@ -65,7 +65,14 @@ class Link:
     peer_nsid: int | None = None
     hairpin: bool = False
     isolated: bool = False
-    suppressing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Indexes of the two ends of a joint, or of their bridges."""
+
+    near: int
+    far: int
 
 
 def decode_link(payload: bytes) -> Link:
@@ -88,7 +95,6 @@ def decode_link(payload: bytes) -> Link:
         peer_nsid=_I32.unpack(found[_LINK_NETNSID])[0] if _LINK_NETNSID in found else None,
         hairpin=bool(_number(_U8, port.get(_PORT_HAIRPIN))),
         isolated=bool(_number(_U8, port.get(_PORT_ISOLATED))),
-        suppressing=bool(_number(_U8, port.get(_PORT_NEIGH_SUPPRESS))),
     )
 
 
@@ -153,20 +159,48 @@ def change_veth(item: Veth, index: int, *, bridge: int, ipv6: bool) -> tuple[Req
     return (moved, _port(item, index, ipv6=ipv6))
 
 
-def _port(item: Veth, index: int, *, ipv6: bool) -> Request:
-    flags = (
-        attribute(_PORT_HAIRPIN, _U8.pack(item.hairpin))
-        + attribute(_PORT_NEIGH_SUPPRESS, _U8.pack(1))
-        + attribute(_PORT_ISOLATED, _U8.pack(item.isolated))
-    )
+def add_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -> tuple[Request, ...]:
+    """Make the pair with these indexes, each end a port of its bridge. `ipv6` as for `add_veth`."""
+    peer = _IFINFO.pack(0, 0, indexes.far, 0, 0) + _name(item.far_ifname) + _mtu(item.mtu_bytes)
+    info = attribute(_KIND, b"veth\0") + attribute(_DATA | NESTED, attribute(_VETH_PEER | NESTED, peer))
+    body = _IFINFO.pack(0, 0, indexes.near, 0, 0) + _name(item.ifname) + _mtu(item.mtu_bytes)
+    body += attribute(_MASTER, _U32.pack(bridges.near)) + attribute(_LINKINFO | NESTED, info)
+    far = _far_port(item, indexes.far, bridge=bridges.far, ipv6=ipv6)
+    return (Request(_NEWLINK, body, CREATE | EXCL), _port(item, indexes.near, ipv6=ipv6), far)
+
+
+def change_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -> tuple[Request, ...]:
+    """Make both ends of a pair that is there as they should be."""
+    moved = _set(indexes.near, parts=(attribute(_MASTER, _U32.pack(bridges.near)), _mtu(item.mtu_bytes)))
+    far = _far_port(item, indexes.far, bridge=bridges.far, ipv6=ipv6)
+    return (moved, _port(item, indexes.near, ipv6=ipv6), far)
+
+
+def _port(item: Veth | Joint, index: int, *, ipv6: bool) -> Request:
+    flags = attribute(_PORT_HAIRPIN, _U8.pack(item.hairpin)) + attribute(_PORT_ISOLATED, _U8.pack(item.isolated))
     info = attribute(_LINKINFO | NESTED, attribute(_SLAVE_DATA | NESTED, flags))
-    parts = [_alias(item.alias), info]
-    # With an MTU below its minimum an interface has no IPv6 whose addresses could be switched off.
-    if ipv6 and not 0 < item.mtu_bytes < MTU_MIN_V6_BYTES:
-        mode = attribute(_ADDR_GEN_MODE, _U8.pack(_ADDR_GEN_NONE))
-        parts.append(attribute(_AF_SPEC | NESTED, attribute(_AF_INET6 | NESTED, mode)))
     # RTM_SETLINK would ignore the port's flags.
-    return Request(_NEWLINK, _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + b"".join(parts))
+    return _put_up(index, _alias(item.alias), info, ipv6=ipv6 and _allows_ipv6(item.mtu_bytes))
+
+
+def _far_port(item: Joint, index: int, *, bridge: int, ipv6: bool) -> Request:
+    master = attribute(_MASTER, _U32.pack(bridge))
+    parts = (_alias(item.far_alias), master, _mtu(item.mtu_bytes))
+    return _put_up(index, *parts, ipv6=ipv6 and _allows_ipv6(item.mtu_bytes))
+
+
+def _allows_ipv6(mtu_bytes: int) -> bool:
+    """With an MTU below its minimum an interface has no IPv6 whose addresses could be switched off."""
+    return not 0 < mtu_bytes < MTU_MIN_V6_BYTES
+
+
+def _put_up(index: int, *parts: bytes, ipv6: bool) -> Request:
+    """Set these attributes, and the link up, without an IPv6 address that it makes for itself."""
+    unaddressed = b""
+    if ipv6:
+        mode = attribute(_ADDR_GEN_MODE, _U8.pack(_ADDR_GEN_NONE))
+        unaddressed = attribute(_AF_SPEC | NESTED, attribute(_AF_INET6 | NESTED, mode))
+    return Request(_NEWLINK, _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + b"".join(parts) + unaddressed)
 
 
 def set_interface(item: Interface, there: Link) -> tuple[Request, ...]:

@@ -12,11 +12,13 @@ from atoll.kernel.links import Link
 from atoll.kernel.rtnetlink import RouteSocket
 from atoll.model.addresses import Family, family_of
 from atoll.model.items import (
+    FAR,
     ROUTE_PROTOCOL,
     Address,
     Bridge,
     Interface,
     Item,
+    Joint,
     Neighbour,
     Route,
     Sysctl,
@@ -53,9 +55,10 @@ def find_links(socket: RouteSocket, names: Iterable[str]) -> dict[str, Link]:
 
 
 def our_links(socket: RouteSocket) -> list[Link]:
-    """Links with an alias of ours, those that wait to be deleted left out."""
+    """Links with an alias of ours, less those that wait to be deleted, and less joints' far ends."""
     everything = (links.decode_link(payload) for payload in socket.dump(links.all_links()))
-    return [link for link in everything if link.alias.startswith(OURS) and link.alias != links.GONE_ALIAS]
+    ours = (link for link in everything if link.alias.startswith(OURS) and link.alias != links.GONE_ALIAS)
+    return [link for link in ours if not link.alias.endswith(FAR)]
 
 
 def bridge_item(link: Link, mtu_bytes: int) -> Bridge:
@@ -65,14 +68,34 @@ def bridge_item(link: Link, mtu_bytes: int) -> Bridge:
 
 
 def veth_item(link: Link, bridge: str, peer: Link | None, netns: str, mtu_bytes: int) -> Veth:
-    """A link as a veth. One that is down, or lacks a flag that all ports have, is on no bridge."""
+    """A link as a veth. One that is down is on no bridge, as there is no field to say so."""
     return Veth(
         link.ifname,
         link.alias,
-        bridge if link.up and link.suppressing else "",
+        bridge if link.up else "",
         netns,
         peer.ifname if peer else "",
         peer.mac if peer else "",
+        mtu_bytes,
+        isolated=link.isolated,
+        hairpin=link.hairpin,
+    )
+
+
+def is_joint(link: Link, peer: Link | None) -> bool:
+    """True when the two are the ends of a joint, the near one first."""
+    return peer is not None and link.peer_nsid is None and peer.alias == f"{link.alias}{FAR}"
+
+
+def joint_item(link: Link, bridge: str, peer: Link | None, far_bridge: str, mtu_bytes: int) -> Joint:
+    """A link as a joint, whose far end is `peer` when that is one. An end that is down is on no bridge."""
+    far = peer if is_joint(link, peer) else None
+    return Joint(
+        link.ifname,
+        link.alias,
+        bridge if link.up else "",
+        far.ifname if far else "",
+        far_bridge if far and far.up and far.mtu_bytes == link.mtu_bytes else "",
         mtu_bytes,
         isolated=link.isolated,
         hairpin=link.hairpin,
@@ -85,7 +108,7 @@ def interface_item(netns: str, link: Link, mtu_bytes: int) -> Interface:
 
 
 def look_at(socket: RouteSocket, asked: Sequence[Item], found: Mapping[str, Link]) -> Iterator[Item]:
-    """What is there of the keys of `asked`, bridges and veths apart. `found` are the links of their names."""
+    """What is there of the keys of `asked`, bridges, veths and joints apart. `found` are the links of their names."""
     names = LinkNames(socket, found.values())
     for interface in _of(asked, Interface):
         if interface.ifname in found:
@@ -102,7 +125,7 @@ def look_at(socket: RouteSocket, asked: Sequence[Item], found: Mapping[str, Link
 
 def names_in(asked: Iterable[Item]) -> set[str]:
     """Names of the links that these items are, or are on."""
-    kinds = (Bridge, Veth, Interface, Address, Route, Neighbour)
+    kinds = (Bridge, Veth, Joint, Interface, Address, Route, Neighbour)
     return {item.ifname for item in asked if isinstance(item, kinds)}
 
 

@@ -16,6 +16,8 @@ from atoll.kernel.look import (
     bridge_item,
     find_links,
     interface_item,
+    is_joint,
+    joint_item,
     look_at,
     names_in,
     our_links,
@@ -23,7 +25,7 @@ from atoll.kernel.look import (
     veth_item,
 )
 from atoll.kernel.rtnetlink import RouteSocket
-from atoll.model.items import HOST, Bridge, Element, Item, Netns, State, Veth, state_of
+from atoll.model.items import HOST, Bridge, Element, Item, Joint, Netns, State, Veth, state_of
 
 
 class Observer:
@@ -41,7 +43,7 @@ class Observer:
                 case Netns():
                     if netns.exists(item.path):
                         found.append(item)
-                case Bridge() | Veth():
+                case Bridge() | Veth() | Joint():
                     by_netns[HOST].append(item)
                 case Element():
                     pass
@@ -64,6 +66,9 @@ class Observer:
         inner: dict[str, list[Link]] = defaultdict(list)
         for link in cables:
             peer, place = peers.get(link.index), places.get(link.peer_nsid, HOST)
+            if is_joint(link, peer):
+                items.append(_joint(link, peer, names, link.mtu_bytes))
+                continue
             items.append(veth_item(link, names.of(link.master), peer, place, link.mtu_bytes))
             if peer is not None and place != HOST:
                 inner[place].append(peer)
@@ -75,12 +80,16 @@ class Observer:
 
     def _on_host(self, asked: Sequence[Item], locate: Locate) -> Iterator[Item]:
         cables = [item for item in asked if isinstance(item, Veth)]
-        found = find_links(self._host, names_in(asked) | {item.bridge for item in cables})
+        joints = [item for item in asked if isinstance(item, Joint)]
+        bridges = {item.bridge for item in cables}
+        bridges |= {name for item in joints for name in (item.bridge, item.far_bridge)}
+        found = find_links(self._host, names_in(asked) | bridges)
         for item in asked:
             if isinstance(item, Bridge) and item.ifname in found:
                 link = found[item.ifname]
                 yield bridge_item(link, link.mtu_bytes if item.mtu_bytes else 0)
         yield from self._cables([item for item in cables if item.ifname in found], found, locate)
+        yield from self._joints([item for item in joints if item.ifname in found], found)
         yield from look_at(self._host, asked, found)
 
     def _cables(self, asked: Sequence[Veth], found: Mapping[str, Link], locate: Locate) -> Iterator[Item]:
@@ -93,6 +102,13 @@ class Observer:
             mtu_bytes = link.mtu_bytes if item.mtu_bytes else 0
             place = item.netns if there else HOST
             yield veth_item(link, names.of(link.master), peers.get(link.index), place, mtu_bytes)
+
+    def _joints(self, asked: Sequence[Joint], found: Mapping[str, Link]) -> Iterator[Item]:
+        names = LinkNames(self._host, found.values())
+        peers = self._peers([found[item.ifname] for item in asked])
+        for item in asked:
+            link = found[item.ifname]
+            yield _joint(link, peers.get(link.index), names, link.mtu_bytes if item.mtu_bytes else 0)
 
     def _peers(self, ours: Sequence[Link]) -> dict[int, Link]:
         """The other ends of veths by the index of the host's end, seen from here."""
@@ -114,6 +130,10 @@ class Observer:
             if number is not None:
                 numbers[place] = number
         return numbers
+
+
+def _joint(link: Link, peer: Link | None, names: LinkNames, mtu_bytes: int) -> Joint:
+    return joint_item(link, names.of(link.master), peer, names.of(peer.master) if peer else "", mtu_bytes)
 
 
 def _inside(place: str, locate: Locate, asked: Sequence[Item]) -> list[Item]:

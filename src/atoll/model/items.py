@@ -19,6 +19,9 @@ from atoll.model.addresses import IPAddress, IPInterface, IPNetwork
 HOST = ""
 """The netns of the daemon itself."""
 
+FAR = ":far"
+"""What the alias of a joint's far end ends with."""
+
 ROUTE_PROTOCOL = 0xA7
 """rtm_protocol of every route of ours; free in include/uapi/linux/rtnetlink.h."""
 
@@ -63,7 +66,11 @@ class Veth:
     """A veth pair: `ifname` on the host, up, a port of `bridge`; `peer_ifname` in `netns`.
 
     Made in one message, the peer straight in its namespace. `isolated` ports reach only ports
-    that are not. The other port flags are the same for all: neigh_suppress on, and hairpin.
+    that are not; `hairpin` ones send a frame back where it came from.
+
+    No port has neigh_suppress: the kernel then answers ARP and ND for the endpoints behind it, but only what
+    arrives at ports that don't have it, and keeps announcements of addresses from it (br_arp_nd_proxy.c). So it
+    is of no use on all ports, and on some it leaves their neighbours with stale addresses.
     """
 
     rank: ClassVar[int] = 2
@@ -81,6 +88,36 @@ class Veth:
     def key(self) -> Key:
         """Identity in a state."""
         return ("link", HOST, self.ifname)
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A veth pair on the host that joins two bridges, up: `ifname` a port of `bridge`, `far_ifname` of `far_bridge`.
+
+    `alias` is that of the near end; the far one's is `far_alias`. `isolated` and `hairpin` are flags of the near
+    port; the far one has none: what is isolated on the near bridge then doesn't reach what is behind the joint,
+    while that bridge itself, which is no port, reaches everybody.
+    """
+
+    rank: ClassVar[int] = 2
+    ifname: str
+    alias: str
+    bridge: str
+    far_ifname: str
+    far_bridge: str
+    mtu_bytes: int = 0
+    isolated: bool = False
+    hairpin: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Identity in a state."""
+        return ("link", HOST, self.ifname)
+
+    @property
+    def far_alias(self) -> str:
+        """What marks the far end as ours; it goes with the near one, and is no item of its own."""
+        return f"{self.alias}{FAR}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +241,7 @@ class Element:
         return ("element", self.set, self.parts)
 
 
-Item = Netns | Bridge | Veth | Interface | Sysctl | Address | Route | Neighbour | Element
+Item = Netns | Bridge | Veth | Joint | Interface | Sysctl | Address | Route | Neighbour | Element
 State = dict[Key, Item]
 
 

@@ -11,6 +11,7 @@ from atoll.model.items import (
     Element,
     Interface,
     Item,
+    Joint,
     Neighbour,
     Netns,
     Route,
@@ -72,6 +73,8 @@ def _add(item: Item, *, changed: bool) -> str:
             )
         case Veth():
             return _veth(item, changed=changed)
+        case Joint():
+            return _joint(item, changed=changed)
         case Interface():
             return f"{_ip(item.netns)} link set {item.ifname} address {item.mac}{_mtu(item.mtu_bytes)} up"
         case Sysctl():
@@ -95,15 +98,30 @@ def _add(item: Item, *, changed: bool) -> str:
 
 
 def _veth(item: Veth, *, changed: bool) -> str:
-    port = (
-        f"ip link set {item.ifname} master {item.bridge} up alias {item.alias}; bridge link set dev {item.ifname}"
-        f" neigh_suppress on isolated {_switch(item.isolated)} hairpin {_switch(item.hairpin)}"
-    )
+    port = _port(item)
     if changed:
         return port
     return (
         f"ip link add {item.ifname}{_mtu(item.mtu_bytes)} type veth peer name {item.peer_ifname}"
         f" address {item.peer_mac}{_mtu(item.mtu_bytes)} netns {netns_name(item.netns)}; {port}"
+    )
+
+
+def _joint(item: Joint, *, changed: bool) -> str:
+    ports = (
+        f"{_port(item)}; ip link set {item.far_ifname} master {item.far_bridge} up{_mtu(item.mtu_bytes)}"
+        f" alias {item.far_alias}"
+    )
+    if changed:
+        return ports
+    mtu = _mtu(item.mtu_bytes)
+    return f"ip link add {item.ifname}{mtu} type veth peer name {item.far_ifname}{mtu}; {ports}"
+
+
+def _port(item: Veth | Joint) -> str:
+    return (
+        f"ip link set {item.ifname} master {item.bridge} up alias {item.alias}; bridge link set dev {item.ifname}"
+        f" isolated {_switch(item.isolated)} hairpin {_switch(item.hairpin)}"
     )
 
 
@@ -129,7 +147,7 @@ def _remove(item: Item) -> str:
     match item:
         case Netns():
             return f"ip netns del {netns_name(item.id)}"
-        case Bridge() | Veth():
+        case Bridge() | Veth() | Joint():
             return f"ip link del {item.ifname}"
         case Interface():
             return f"{_ip(item.netns)} link set {item.ifname} down"

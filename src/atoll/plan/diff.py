@@ -6,7 +6,21 @@ to, and names are free before they are taken again. Then additions and changes, 
 
 from collections.abc import Callable, Iterable
 
-from atoll.model.items import HOST, Address, Bridge, Interface, Item, Key, Neighbour, Netns, Route, State, Sysctl, Veth
+from atoll.model.items import (
+    HOST,
+    Address,
+    Bridge,
+    Interface,
+    Item,
+    Joint,
+    Key,
+    Neighbour,
+    Netns,
+    Route,
+    State,
+    Sysctl,
+    Veth,
+)
 from atoll.model.ops import Op, Verb
 
 Reason = Callable[[Item], str]
@@ -44,11 +58,13 @@ def _rank(item: Item) -> int:
     return item.rank
 
 
-def _cables_to_replace(desired: State, observed: State) -> dict[Key, Veth]:
+def _cables_to_replace(desired: State, observed: State) -> dict[Key, Veth | Joint]:
     # A pair whose inner end is elsewhere, gone or of another MAC can't be mended: it is made anew.
-    replaced: dict[Key, Veth] = {}
+    replaced: dict[Key, Veth | Joint] = {}
     for key, there in observed.items():
         wanted = desired.get(key)
+        if isinstance(there, Joint) and isinstance(wanted, Joint) and there.far_ifname != wanted.far_ifname:
+            replaced[key] = there
         if not isinstance(there, Veth) or not isinstance(wanted, Veth):
             continue
         inner = Interface(wanted.netns, wanted.peer_ifname, wanted.peer_mac, wanted.mtu_bytes).key
