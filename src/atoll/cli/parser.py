@@ -17,7 +17,7 @@ _COMMANDS = (
     ("sandbox", "sandboxes", "Sandboxes: network namespaces with places on networks."),
     ("port", "ports", "Show the published ports of a sandbox."),
     ("rules", "rules", "Show which firewall rules and elements serve each network."),
-    ("doctor", "doctor", "Find what on this host stands in the way of networks, and say what to type."),
+    ("doctor", "doctor", "Say what stands in the way of networks here. Exit status: 1 warnings, 2 errors."),
     ("events", "events", "Show what happens, as it happens."),
     ("up", "daemon", "Start the daemon in the background."),
     ("down", "daemon", "Stop the daemon; networks and sandboxes stay."),

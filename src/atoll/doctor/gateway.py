@@ -7,6 +7,8 @@ from atoll.doctor.letting import let_in
 from atoll.doctor.snapshot import Snapshot
 from atoll.doctor.walk import Packet, outcome_of
 from atoll.model.addresses import Family
+from atoll.model.network import Network, Pool
+from atoll.model.options import GatewayMode
 from atoll.model.ports import Protocol
 from atoll.model.ruleset import Chain, Verdict
 
@@ -38,7 +40,7 @@ def _from_containers(snapshot: Snapshot, chain: Chain) -> Iterator[Finding]:
     dropped = {}
     for network, bridge in snapshot.bridges():
         for pool in network.pools:
-            if pool.family not in _FAMILIES[chain.family]:
+            if pool.family not in _FAMILIES[chain.family] or not _is_hosts(network, pool):
                 continue
             asked = Packet(
                 pool.family,
@@ -64,6 +66,14 @@ def _from_containers(snapshot: Snapshot, chain: Chain) -> Iterator[Finding]:
             "published ports are not affected",
             let_in(snapshot.view.ruleset, chain, snapshot.patterns(bridges), bridges),
         )
+
+
+def _is_hosts(network: Network, pool: Pool) -> bool:
+    """Whether the host has the gateway's address."""
+    options = network.bridge
+    if options is None or options.mode(pool.family) is GatewayMode.ISOLATED:
+        return False
+    return not (options.inhibit_ipv4 and pool.family is Family.V4)
 
 
 def _drops_from_outside(snapshot: Snapshot, chain: Chain) -> bool:

@@ -17,7 +17,7 @@ def let_through(ruleset: Ruleset, chain: Chain, patterns: Sequence[str], bridges
     if _is_of_firewalld(chain):
         return _trusted_by_firewalld(bridges)
     if _is_of_ufw(ruleset, chain):
-        return tuple(f"ufw route allow {way} on {bridge}" for bridge in sorted(bridges) for way in ("in", "out"))
+        return tuple(f"ufw route allow {way} on {_plus(pattern)}" for pattern in patterns for way in ("in", "out"))
     return tuple(_accepting(ruleset, chain, patterns, ("in", "out")))
 
 
@@ -26,7 +26,7 @@ def let_in(ruleset: Ruleset, chain: Chain, patterns: Sequence[str], bridges: Ite
     if _is_of_firewalld(chain):
         return _trusted_by_firewalld(bridges)
     if _is_of_ufw(ruleset, chain):
-        return tuple(f"ufw allow in on {bridge}" for bridge in sorted(bridges))
+        return tuple(f"ufw allow in on {_plus(pattern)}" for pattern in patterns)
     return tuple(_accepting(ruleset, chain, patterns, ("in",)))
 
 
@@ -57,7 +57,11 @@ def _accepting(ruleset: Ruleset, chain: Chain, patterns: Sequence[str], ways: Se
                 name = f"'\"{pattern}\"'" if pattern.endswith("*") else pattern
                 yield f"nft insert rule {chain.family} {chain.table} {chain.name} {way[0]}ifname {name} accept"
             else:
-                name = pattern[:-1] + "+" if pattern.endswith("*") else pattern
                 target = _DOCKER_USER if docker else chain.name
                 table = "" if chain.table == "filter" else f"-t {chain.table} "
-                yield f"{program_of(chain)} {table}-I {target} -{way[0]} {name} -j ACCEPT"
+                yield f"{program_of(chain)} {table}-I {target} -{way[0]} {_plus(pattern)} -j ACCEPT"
+
+
+def _plus(pattern: str) -> str:
+    """A pattern as iptables and ufw spell it."""
+    return f"{pattern[:-1]}+" if pattern.endswith("*") else pattern

@@ -8,6 +8,7 @@ from atoll.doctor.letting import let_through
 from atoll.doctor.snapshot import Snapshot
 from atoll.doctor.walk import Outcome, Packet, outcome_of
 from atoll.model.addresses import Family
+from atoll.model.options import GatewayMode
 from atoll.model.ports import Protocol
 from atoll.model.ruleset import Chain, Verdict
 
@@ -50,8 +51,9 @@ def _probes(snapshot: Snapshot) -> Iterator[_Probe]:
             if not network.internal:
                 out = Packet(family, iif=bridge, oif=uplink, source=inside, protocol=Protocol.TCP)
                 yield _Probe(network.name, bridge, "from containers to the outside", out)
-                published = frozenset({"new", "dnat"})
-                into = Packet(family, uplink, bridge, published, destination=inside, protocol=Protocol.TCP)
+                routed = network.bridge is not None and network.bridge.mode(family) is GatewayMode.ROUTED
+                states = frozenset({"new"} if routed else {"new", "dnat"})
+                into = Packet(family, uplink, bridge, states, destination=inside, protocol=Protocol.TCP)
                 yield _Probe(network.name, bridge, "from the outside to published ports", into)
             if snapshot.facts.bridge_nf_call.get(family, False):
                 bridged = Packet(family, bridge, bridge, source=inside, destination=inside, protocol=Protocol.TCP)

@@ -70,7 +70,8 @@ class _Walk:
                 continue
             outcome, leaves = self._done(rule, depth)
             if fits is None:
-                self.doubtful = self.doubtful or leaves or (outcome is not None and outcome.verdict is Verdict.ACCEPT)
+                passed = leaves if outcome is None else outcome.verdict is not Verdict.DROP
+                self.doubtful = self.doubtful or passed
             elif outcome is not None or leaves:
                 return outcome
         return None

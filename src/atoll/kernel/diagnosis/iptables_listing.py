@@ -144,7 +144,10 @@ def _match(option: str, value: str, negated: bool) -> Match | None:
             name = value[:-1] + "*" if value.endswith("+") else value
             return Match(Field.IIF if option == "-i" else Field.OIF, (name,), negated)
         case "-s" | "-d":
-            values = tuple(ipaddress.ip_network(part, strict=False) for part in parts)
+            try:
+                values = tuple(ipaddress.ip_network(part, strict=False) for part in parts)
+            except ValueError:
+                return None
             return Match(Field.SOURCE if option == "-s" else Field.DESTINATION, values, negated)
         case "-p":
             number = int(value) if value.isdigit() else _PROTOCOLS.get(value)

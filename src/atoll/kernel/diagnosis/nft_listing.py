@@ -85,8 +85,10 @@ def parse_listing(listing: str, text: str, *, without: Iterable[tuple[str, str]]
             chains[where] = _chain(where, body)
         elif where in chains:
             family, table, name = where
-            handle = body.get("handle", 0)
-            shown = words.get((family, table, handle)) or f"the rule with handle {handle}"
+            handle = body.get("handle")
+            shown = (
+                words.get((family, table, handle if isinstance(handle, int) else 0)) or f"the rule with handle {handle}"
+            )
             removal = f"nft delete rule {family} {table} {name} handle {handle}"
             rules = tuple(_rules(body.get("expr", []), shown, removal))
             chains[where] = replace(chains[where], rules=chains[where].rules + rules)
@@ -117,7 +119,18 @@ def _entries(listing: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 def _where(kind: str, body: Mapping[str, Any]) -> tuple[str, str, str] | None:
     if kind not in ("chain", "rule"):
         return None
-    return (body.get("family", ""), body.get("table", ""), body.get("name" if kind == "chain" else "chain", ""))
+    return (_word(body, "family"), _word(body, "table"), _word(body, "name" if kind == "chain" else "chain"))
+
+
+def _word(body: Any, key: str) -> str:
+    """The text at `key`; "" when there is none."""
+    value = body.get(key) if isinstance(body, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _only(body: Any) -> tuple[str, Any]:
+    """The one key of an object and its value."""
+    return next(iter(body.items()), ("", None)) if isinstance(body, dict) else ("", None)
 
 
 def _chain(where: tuple[str, str, str], body: Mapping[str, Any]) -> Chain:
@@ -125,8 +138,8 @@ def _chain(where: tuple[str, str, str], body: Mapping[str, Any]) -> Chain:
     return Chain(
         Tool.NFT,
         *where,
-        hook=body.get("hook", ""),
-        kind=body.get("type", ""),
+        hook=_word(body, "hook"),
+        kind=_word(body, "type"),
         priority=priority if isinstance(priority, int) else 0,
         policy=Verdict.DROP if body.get("policy") == "drop" else Verdict.ACCEPT,
     )
@@ -137,7 +150,7 @@ def _rules(statements: Any, text: str, removal: str) -> Iterator[Rule]:
     matches: list[Match] = []
     clamps = False
     for statement in statements if isinstance(statements, list) else ():
-        kind, body = next(iter(statement.items()), ("", None)) if isinstance(statement, dict) else ("", None)
+        kind, body = _only(statement)
         clamps = clamps or (kind == "mangle" and "maxseg" in json.dumps(body) and '"rt"' in json.dumps(body))
         outcomes = list(_statement(kind, body))
         for outcome in outcomes:
@@ -155,13 +168,13 @@ def _statement(kind: str, body: Any) -> Iterator[_Outcome]:
     elif kind == "vmap" and isinstance(body, dict):
         yield from _verdict_map(body)
     elif kind in ("jump", "goto"):
-        yield _Outcome(verdict=Verdict(kind), target=(body or {}).get("target", ""))
+        yield _Outcome(verdict=Verdict(kind), target=_word(body, "target"))
     elif kind in _VERDICTS:
         # An address from a map translates what is in the map only.
         looked_up = (Match(Field.OTHER),) if '"map"' in json.dumps(body) else ()
         yield _Outcome(looked_up, _VERDICTS[kind])
     elif kind == "xt":
-        name = body.get("name", "") if isinstance(body, dict) else ""
+        name = _word(body, "name")
         yield _Outcome(verdict=_XT_TARGETS[name]) if name in _XT_TARGETS else _Outcome((Match(Field.OTHER),))
     elif kind not in _HARMLESS:
         yield _Outcome((Match(Field.OTHER),))
@@ -171,26 +184,23 @@ def _verdict_map(body: Mapping[str, Any]) -> Iterator[_Outcome]:
     data = body.get("data")
     elements = data.get("set", []) if isinstance(data, dict) else []
     for element in elements if isinstance(elements, list) else ():
-        if isinstance(element, list) and len(element) == 2 and isinstance(element[1], dict):
-            kind, inner = next(iter(element[1].items()))
-            for outcome in _statement(kind, inner):
+        if isinstance(element, list) and len(element) == 2:
+            for outcome in _statement(*_only(element[1])):
                 yield replace(outcome, matches=_matches(body.get("key"), element[0], negated=False))
 
 
 def _matches(left: Any, right: Any, *, negated: bool) -> tuple[Match, ...]:
-    kind, key = next(iter(left.items()), ("", {})) if isinstance(left, dict) else ("", {})
-    if not isinstance(key, dict):
-        return (Match(Field.OTHER),)
+    kind, key = _only(left)
     if kind == "payload":
         return _payload_matches(key, right, negated=negated)
-    field = _PLAIN.get((kind, key.get("key", "")), Field.OTHER)
-    if kind == "fib" and key.get("result") == "type" and key.get("flags") == ["daddr"]:
+    field = _PLAIN.get((kind, _word(key, "key")), Field.OTHER)
+    if kind == "fib" and _word(key, "result") == "type" and key.get("flags") in ("daddr", ["daddr"]):
         field = Field.ADDRESS_TYPE
     return (_match(field, right, negated=negated),)
 
 
-def _payload_matches(key: Mapping[str, Any], right: Any, *, negated: bool) -> tuple[Match, ...]:
-    protocol, field = key.get("protocol", ""), _PAYLOAD.get(key.get("field", ""), Field.OTHER)
+def _payload_matches(key: Any, right: Any, *, negated: bool) -> tuple[Match, ...]:
+    protocol, field = _word(key, "protocol"), _PAYLOAD.get(_word(key, "field"), Field.OTHER)
     found = _match(field, right, negated=negated)
     if protocol in _FAMILY_WORDS:
         return (Match(Field.FAMILY, (_FAMILY_WORDS[protocol],)), found)
@@ -207,7 +217,7 @@ def _match(field: Field, right: Any, *, negated: bool) -> Match:
 def _values(field: Field, right: Any) -> tuple[Value, ...] | None:
     """The values of a match; None when one of them isn't understood, as the elements of a named set aren't."""
     if isinstance(right, dict):
-        (kind, body), *_ = (*right.items(), ("", None))
+        kind, body = _only(right)
         right = body if kind in ("set", "|") else [right]
     found = [_value(field, each) for each in (right if isinstance(right, list) else [right])]
     return None if field is Field.OTHER or None in found else tuple(each for each in found if each is not None)
@@ -215,8 +225,7 @@ def _values(field: Field, right: Any) -> tuple[Value, ...] | None:
 
 def _value(field: Field, raw: Any) -> Value | None:
     if isinstance(raw, dict):
-        (kind, body), *_ = (*raw.items(), ("", None))
-        return _compound(field, kind, body)
+        return _compound(field, *_only(raw))
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         return None
     if isinstance(raw, str) and raw.startswith("@"):
@@ -237,13 +246,13 @@ def _value(field: Field, raw: Any) -> Value | None:
 def _compound(field: Field, kind: str, body: Any) -> Value | None:
     if kind == "elem" and isinstance(body, dict):
         return _value(field, body.get("val"))
-    if kind == "prefix" and isinstance(body, dict):
+    if kind == "prefix" and isinstance(body, dict) and field in (Field.SOURCE, Field.DESTINATION):
         return _prefix(f"{body.get('addr')}/{body.get('len')}")
     if kind == "range" and isinstance(body, list) and len(body) == 2:
-        if field is Field.PORT and all(isinstance(end, int) for end in body):
-            return Span(*body)
+        if field is Field.PORT:
+            return Span(*body) if all(isinstance(end, int) for end in body) else None
         first, last = (_prefix(end) for end in body)
-        if first is not None and last is not None:
+        if first is not None and last is not None and first.version == last.version:
             return Span(first.network_address, last.network_address)
     return None
 
