@@ -1,14 +1,13 @@
 """Requests that are unusual and yet fine, or look fine and are not: each against a running daemon."""
 
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.netns.namespaces import namespace, path_of
+from tests.netns.namespaces import eventually, namespace, path_of
 from tests.support.daemon import Answer, DaemonHost, daemon_host
 
 SANDBOX = "/atoll/sandboxes/create"
@@ -119,14 +118,5 @@ def test_a_namespace_of_the_same_name_is_another_one(host: DaemonHost) -> None:
         host.must("POST", SANDBOX, {"Name": "second", "NetnsPath": str(path_of(name))})
         assert endpoint(host, "second", "bridge")["Ifname"] == "eth0"
         assert Path("/run/netns", name).exists()
-        assert is_soon(lambda: host.ask("GET", "/atoll/sandboxes/first").status == 404)
+        eventually(lambda: host.ask("GET", "/atoll/sandboxes/first").status == 404)
         inside(host, "second", "ping -c1 -W2 172.17.0.1")
-
-
-def is_soon(condition: Callable[[], bool], timeout_s: float = 5) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

@@ -115,6 +115,8 @@ class Engine:
         if not self.ready:
             return
         self._context.path.look()
+        # A namespace without a cable of ours goes without a notice.
+        startup.release_dead(self._context, self._sandboxes)
         self._context.reconciler.sweep_host()
 
     def idle(self) -> float | None:

@@ -12,6 +12,7 @@ from atoll.errors import AtollError
 from atoll.kernel.kernel import Kernel
 from atoll.model.items import HOST, Element, Item, Netns, State, Veth
 from atoll.model.ops import Step
+from atoll.model.sandbox import SandboxKind
 from atoll.model.world import World
 from atoll.plan.compile import Scope
 from atoll.plan.describe import line
@@ -64,7 +65,7 @@ class Reconciler:
         """Sweep a slice of the noted sandboxes; True while there are more."""
         for _ in range(min(SLICE_MAX, len(self._unswept))):
             sandbox_id = self._unswept.popleft()
-            if sandbox_id in self._path.world.sandboxes:
+            if self._reachable(sandbox_id):
                 self._apply(self._path.check(Scope(sandboxes=frozenset({sandbox_id}))), subject=sandbox_id)
         return bool(self._unswept)
 
@@ -76,7 +77,7 @@ class Reconciler:
         wrong = set()
         one_by_one = [
             *(("network", i, Scope(networks=frozenset({i}))) for i in sorted(scope.networks)),
-            *(("sandbox", i, Scope(sandboxes=frozenset({i}))) for i in sorted(scope.sandboxes)),
+            *(("sandbox", i, Scope(sandboxes=frozenset({i}))) for i in sorted(scope.sandboxes) if self._reachable(i)),
             *(("network", i.partition(":")[0], Scope(allowances=frozenset({i}))) for i in sorted(scope.allowances)),
         ]
         if scope.host:
@@ -91,6 +92,16 @@ class Reconciler:
                 wrong.add(object_id)
                 self._mend(kind, object_id, steps)
         return frozenset(wrong)
+
+    def _reachable(self, sandbox_id: str) -> bool:
+        """False for a sandbox that is gone, and where the process or path that names another's namespace is.
+
+        Such a namespace may live on by other processes, its cables in use: they can't be told from moved ones.
+        """
+        sandbox = self._path.world.sandboxes.get(sandbox_id)
+        if sandbox is None:
+            return False
+        return sandbox.kind is not SandboxKind.ATTACHED or sandbox.netns is None or self._host.alive(sandbox.netns)
 
     def repair_rules(self, by: str) -> None:
         """Put the table back as it should be after somebody else changed it. `by` names who, for the event."""
