@@ -1,7 +1,7 @@
 """Claims for endpoints: an address a family, a MAC, a name inside. Pure."""
 
 from atoll.engine.host import Host
-from atoll.errors import Conflict, Forbidden, InvalidRequest
+from atoll.errors import Conflict, Exhausted, Forbidden, InvalidRequest
 from atoll.ipam.addresses import check_static, choose
 from atoll.model.addresses import Family, IPAddress, IPInterface, family_of, interface_of, macs_of, parse_mac
 from atoll.model.endpoint_options import IFNAME, parse_sysctls
@@ -11,6 +11,7 @@ from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind
 from atoll.model.world import World
 from atoll.plan.bridge import bridge_mac
 from atoll.plan.driver import Naming
+from atoll.plan.segments import SEGMENTS_MAX
 
 
 def claim_endpoint(
@@ -50,6 +51,7 @@ def claim_endpoint(
         static_mac=bool(request.mac),
         sysctls=parse_sysctls(request.driver_options),
         driver_options=request.driver_options,
+        segment=_segment(world, network, naming.endpoints_max),
     )
 
 
@@ -136,6 +138,18 @@ def _mac_holder(world: World, network: Network, mac: str) -> str:
         return "its bridge"
     other = world.endpoint_with(network.id, mac)
     return world.sandboxes[other.sandbox_id].name if other is not None else ""
+
+
+def _segment(world: World, network: Network, endpoints_max: int) -> int:
+    """The lowest segment with room."""
+    for segment in range(SEGMENTS_MAX):
+        if world.count_on(network.id, segment) < endpoints_max:
+            return segment
+    raise Exhausted(
+        f"network {network.name} has {SEGMENTS_MAX * endpoints_max} endpoints, as many as its bridges have ports for",
+        hint="atoll network create ANOTHER",
+        subject=network.name,
+    )
 
 
 def _ifname(network: Network, sandbox: Sandbox, request: EndpointRequest, used: frozenset[str]) -> str:

@@ -14,7 +14,7 @@ from atoll.model.names import short_id
 from atoll.model.ops import Op, Step
 from atoll.model.sandbox import NetnsEvidence
 from atoll.model.world import Change, Record, World, kind_of
-from atoll.plan.compile import Scope, compile_host, compile_scope
+from atoll.plan.compile import Scope, compile_host, compile_scope, with_segments
 from atoll.plan.diff import Reason, diff
 from atoll.plan.effects import announcements, flushes
 from atoll.store.store import Store
@@ -106,6 +106,7 @@ class Path:
     def plan(self, change: Change, scope: Scope) -> Planned:
         """What `change` would do. Effects: none. Raises Conflict when somebody else's link has one of our names."""
         after = self.world.after(change)
+        scope = with_segments(scope, self.world, after)
         before_state = compile_scope(self.world, scope, self.facts, self.closed)
         after_state = compile_scope(after, scope, self.facts, self.closed)
         observed = self._kernel.observe({**before_state, **after_state}.values(), locate_in(after, self.world))

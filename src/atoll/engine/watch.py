@@ -10,9 +10,12 @@ from atoll.engine.startup import release_dead
 from atoll.kernel.monitor import Lost
 from atoll.kernel.notices import Event, Notice, Subject
 from atoll.model.firewall import TABLE, TABLE_FAMILY
+from atoll.model.items import FAR, owner_alias
 from atoll.plan.compile import Scope
 
 _log = logging.getLogger(__name__)
+
+_NETWORK = owner_alias("network", "").removesuffix(":")
 
 QUIET_NS = 300_000_000
 """An object that we changed less than this ago makes notices that the kernel does not mark as ours. Unless
@@ -27,6 +30,7 @@ class _Seen:
     """What notices are about; the value says whether something is gone, not just new or changed."""
 
     ifnames: dict[str, bool] = field(default_factory=dict)
+    networks: dict[str, bool] = field(default_factory=dict)
     nsids: dict[int, bool] = field(default_factory=dict)
     neighbours: dict[tuple[str, str], bool] = field(default_factory=dict)
     meddlers: set[str] = field(default_factory=set)
@@ -46,6 +50,9 @@ class _Seen:
                 neighbour = notice.ifname, notice.address
                 self.neighbours[neighbour] = gone or self.neighbours.get(neighbour, False)
             case Notice(nsid=None):
+                kind, _, network_id = notice.alias.removesuffix(FAR).rpartition(":")
+                if kind == _NETWORK:  # a segment or a joint; the first bridge may be told by its name alone
+                    self.networks[network_id] = gone or self.networks.get(network_id, False)
                 self.ifnames[notice.ifname] = gone or self.ifnames.get(notice.ifname, False)
             case Notice(nsid=int(nsid)):
                 self.nsids[nsid] = gone or self.nsids.get(nsid, False)
@@ -92,6 +99,9 @@ class Watch:
     def _targets(self, seen: _Seen) -> Iterator[tuple[tuple[str, str], bool]]:
         """The objects that were seen, as (kind, id), with whether something of theirs is gone."""
         world = self._context.world
+        for network_id, gone in seen.networks.items():
+            if network_id in world.networks:
+                yield ("network", network_id), gone
         for ifname, gone in seen.ifnames.items():
             network, endpoint = world.network_over(ifname), world.endpoint_behind(ifname)
             if network is not None:

@@ -4,7 +4,7 @@ Law: what they say follows from the records alone, and is the same whether they 
 made anew.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -36,6 +36,8 @@ class Indexes:
     _members: Table[str, Table[str, Endpoint]] = field(default_factory=Table)
     """By network, by id: as many as there are."""
     _addresses: Table[tuple[str, Family], Runs] = field(default_factory=Table)
+    _segments: Table[tuple[str, int], int] = field(default_factory=Table)
+    """Numbers of endpoints by network and segment."""
 
     def after(self, gone: Iterable[object], come: Iterable[object]) -> "Indexes":
         """Without the records of `gone`, which are there, and with those of `come`, of which none is there any more."""
@@ -46,6 +48,7 @@ class Indexes:
             _ids_after(self._ids, less, more),
             _members_after(self._members, less, more),
             _addresses_after(self._addresses, less, more),
+            _segments_after(self._segments, less, more),
         )
 
     def networks_named(self, name: str) -> Ids:
@@ -91,6 +94,10 @@ class Indexes:
     def addresses_on(self, network_id: str, family: Family) -> Runs:
         """Addresses of a network's endpoints, as numbers."""
         return self._addresses.get((network_id, family), Runs())
+
+    def count_on(self, network_id: str, segment: int) -> int:
+        """How many endpoints are on a segment of a network."""
+        return self._segments.get((network_id, segment), 0)
 
 
 def _keys(record: _Indexed) -> Iterator[_Key]:
@@ -166,6 +173,15 @@ def _numbers(records: Iterable[_Indexed]) -> dict[tuple[str, Family], list[int]]
             for address in record.addresses:
                 numbers[record.network_id, family_of(address)].append(int(address.ip))
     return numbers
+
+
+def _segments_after(
+    segments: Table[tuple[str, int], int], gone: Iterable[_Indexed], come: Iterable[_Indexed]
+) -> Table[tuple[str, int], int]:
+    difference: Counter[tuple[str, int]] = Counter()
+    difference.update((record.network_id, record.segment) for record in come if isinstance(record, Endpoint))
+    difference.subtract((record.network_id, record.segment) for record in gone if isinstance(record, Endpoint))
+    return segments.after({key: segments.get(key, 0) + count or None for key, count in difference.items()})
 
 
 def _ports_after(ports: HeldPorts, gone: Iterable[_Indexed], come: Iterable[_Indexed]) -> HeldPorts:

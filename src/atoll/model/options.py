@@ -77,6 +77,11 @@ class BridgeOptions:
     snat4: IPAddress | None = None
     snat6: IPAddress | None = None
 
+    @property
+    def allows_ipv6(self) -> bool:
+        """False where the kernel gives interfaces of this MTU no IPv6, and no switches of it below /proc/sys."""
+        return not 0 < self.mtu_bytes < MTU_MIN_V6_BYTES
+
     def mode(self, family: Family) -> GatewayMode:
         """Gateway mode of one family."""
         return self.mode4 if family is Family.V4 else self.mode6

@@ -76,7 +76,8 @@ class Endpoint:
 
     `addresses` holds at most one a family, IPv4 first, with the subnet's prefix length; host and
     null networks have none, and neither interface names nor a MAC. `static` are the addresses that were
-    asked for. `sysctls` are (path below /proc/sys with IFNAME in it, value): see `endpoint_options.py`.
+    asked for. `sysctls` are (path below /proc/sys with IFNAME in it, value): see `endpoint_options.py`. `segment`
+    says on which of the network's bridges the endpoint is, 0 being the first: see `plan/segments.py`.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Endpoint:
     static_mac: bool = False
     sysctls: tuple[tuple[str, str], ...] = ()
     driver_options: Mapping[str, str] = field(default_factory=dict)
+    segment: int = 0
 
     def address(self, family: Family) -> IPInterface | None:
         """The endpoint's address of one family, if it has one."""

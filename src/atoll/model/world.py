@@ -168,6 +168,10 @@ class World:
         """The endpoint of a network that has this address: text, without a prefix length."""
         return _first(self.endpoints, self._indexes.endpoints_at(network_id, address))
 
+    def count_on(self, network_id: str, segment: int) -> int:
+        """How many endpoints are on a segment of a network."""
+        return self._indexes.count_on(network_id, segment)
+
     def addresses_on(self, network_id: str, family: Family) -> Runs:
         """The addresses of a network's endpoints, as numbers."""
         return self._indexes.addresses_on(network_id, family)

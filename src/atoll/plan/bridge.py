@@ -25,8 +25,9 @@ from atoll.model.items import (
     owner_alias,
 )
 from atoll.model.network import Network, Pool
-from atoll.model.options import MTU_MIN_V6_BYTES, BridgeOptions, GatewayMode
+from atoll.model.options import BridgeOptions, GatewayMode
 from atoll.model.sandbox import Endpoint
+from atoll.plan.segments import segment_ifname
 
 LOOPBACK_ROUTE_METRIC = 4096
 """Behind the kernel's own route to ::1, which has metric 0."""
@@ -52,13 +53,17 @@ class BridgeCompiler:
         return tuple(items)
 
     def endpoint(self, network: Network, endpoint: Endpoint, netns: str, facts: HostFacts) -> tuple[Item, ...]:
-        """The cable, the addresses inside, and the host's permanent neighbours for them."""
+        """The cable, the addresses inside, and the permanent neighbours at both its ends.
+
+        Those don't count among the 1,024 that the whole machine, all its namespaces together, may have, and nobody
+        has to be asked for them.
+        """
         options = _options(network)
         items: list[Item] = [
             Veth(
                 endpoint.host_ifname,
                 owner_alias("endpoint", endpoint.id),
-                options.ifname,
+                segment_ifname(network, endpoint.segment),
                 netns,
                 endpoint.ifname,
                 endpoint.mac,
@@ -70,13 +75,23 @@ class BridgeCompiler:
             ),
             Interface(netns, endpoint.ifname, endpoint.mac, options.mtu_bytes),
         ]
-        ipv6 = _has_ipv6(options, facts)
+        ipv6 = facts.ipv6 and options.allows_ipv6
         items.extend(Sysctl(netns, path, value) for path, value in _endpoint_sysctls(endpoint, ipv6=ipv6).items())
-        for address in endpoint.addresses:
-            items.append(Address(netns, endpoint.ifname, address))
-            if host_has_gateway(options, family_of(address)):
-                items.append(Neighbour(HOST, options.ifname, address.ip, endpoint.mac))
+        items.extend(Address(netns, endpoint.ifname, address) for address in endpoint.addresses)
+        items.extend(_neighbours(network, endpoint, netns))
         return tuple(items)
+
+
+def _neighbours(network: Network, endpoint: Endpoint, netns: str) -> Iterator[Neighbour]:
+    """First those of the endpoint's side, as steps in one namespace next to each other are done together."""
+    options = _options(network)
+    known = [address.ip for address in endpoint.addresses if host_has_gateway(options, family_of(address))]
+    for address in known:
+        pool = network.pool(family_of(address))
+        assert pool is not None, f"endpoint {endpoint.id} has an address of a family its network lacks"
+        yield Neighbour(netns, endpoint.ifname, pool.gateway, bridge_mac(network))
+    for address in known:
+        yield Neighbour(HOST, options.ifname, address, endpoint.mac)
 
 
 def bridge_mac(network: Network) -> str:
@@ -112,11 +127,6 @@ def _answers_loopback_v6(network: Network, facts: HostFacts) -> bool:
     )
 
 
-def _has_ipv6(options: BridgeOptions, facts: HostFacts) -> bool:
-    """False where the kernel gives the network's interfaces no IPv6, and no switches of it below /proc/sys."""
-    return facts.ipv6 and not 0 < options.mtu_bytes < MTU_MIN_V6_BYTES
-
-
 def _endpoint_sysctls(endpoint: Endpoint, *, ipv6: bool) -> dict[str, str]:
     """By path; what the user asked for wins over our own."""
     sysctls = {}
@@ -133,7 +143,7 @@ def _bridge_sysctls(network: Network, ifname: str, facts: HostFacts) -> Iterator
     if network.pool(Family.V4) is not None:
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/forwarding", "1")
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/route_localnet", "1")
-    if _has_ipv6(_options(network), facts):
+    if facts.ipv6 and _options(network).allows_ipv6:
         # Without a pool no link-local address either: an IPv4-only network has no IPv6, an isolated one no host.
         has_v6 = network.pool(Family.V6) is not None and host_has_gateway(_options(network), Family.V6)
         yield Sysctl(HOST, f"net/ipv6/conf/{ifname}/disable_ipv6", "0" if has_v6 else "1")

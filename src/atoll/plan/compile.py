@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.model.addresses import Family, IPNetwork
 from atoll.model.facts import HostFacts
@@ -15,6 +15,7 @@ from atoll.plan.driver import Compiler
 from atoll.plan.gateway import gateway_endpoint
 from atoll.plan.null import NullCompiler
 from atoll.plan.publish import published
+from atoll.plan.segments import SEGMENTS_MAX, compile_segment
 
 _COMPILERS: Mapping[Driver, Compiler] = {
     Driver.BRIDGE: BridgeCompiler(),
@@ -30,17 +31,35 @@ _DEFAULT: Mapping[Family, IPNetwork] = {
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which objects a change touches: ids of networks, sandboxes and allowances, and the host itself."""
+    """Which objects a change touches: ids of networks, sandboxes and allowances, and the host itself.
+
+    Networks come with the segments that are in use. `segments`, (network id, number), are those that a change of
+    sandboxes opens or closes besides: see `with_segments`.
+    """
 
     networks: frozenset[str] = frozenset()
     sandboxes: frozenset[str] = frozenset()
     allowances: frozenset[str] = frozenset()
+    segments: frozenset[tuple[str, int]] = frozenset()
     host: bool = False
 
     @classmethod
     def everything(cls, world: World) -> "Scope":
         """All objects of a world."""
         return cls(frozenset(world.networks), frozenset(world.sandboxes), frozenset(world.allowances), host=True)
+
+
+def with_segments(scope: Scope, before: World, after: World) -> Scope:
+    """The scope with the segments that its sandboxes are the first or the last to be on."""
+    touched = {
+        (endpoint.network_id, endpoint.segment)
+        for world in (before, after)
+        for sandbox_id in scope.sandboxes
+        for endpoint in world.endpoints_of(sandbox_id)
+        if endpoint.segment
+    }
+    turned = (place for place in touched if bool(before.count_on(*place)) != bool(after.count_on(*place)))
+    return replace(scope, segments=frozenset(turned))
 
 
 def compile_scope(world: World, scope: Scope, facts: HostFacts, closed: frozenset[Family]) -> State:
@@ -54,6 +73,10 @@ def compile_scope(world: World, scope: Scope, facts: HostFacts, closed: frozense
     for network_id in sorted(scope.networks):
         if network_id in world.networks:
             items.extend(compile_network(world.networks[network_id], facts))
+            for segment in range(1, SEGMENTS_MAX):
+                items.extend(_compile_segment(world, network_id, segment, facts))
+    for network_id, segment in sorted(scope.segments):
+        items.extend(_compile_segment(world, network_id, segment, facts))
     for sandbox_id in sorted(scope.sandboxes):
         if sandbox_id in world.sandboxes:
             items.extend(compile_sandbox(world, world.sandboxes[sandbox_id], facts))
@@ -90,7 +113,7 @@ def compile_host(facts: HostFacts, closed: frozenset[Family]) -> Iterable[Item]:
 
 
 def compile_network(network: Network, facts: HostFacts) -> tuple[Item, ...]:
-    """What a network wants, endpoints apart."""
+    """What a network wants, endpoints and segments apart."""
     return _COMPILERS[network.driver].network(network, facts)
 
 
@@ -112,6 +135,11 @@ def compile_sandbox(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[I
         items.append(Route(sandbox.id, _DEFAULT[family], endpoint.ifname, gateway=pool.gateway))
     items.extend(published(world, sandbox))
     return tuple(items)
+
+
+def _compile_segment(world: World, network_id: str, segment: int, facts: HostFacts) -> Iterable[Item]:
+    if network_id in world.networks and world.count_on(network_id, segment):
+        yield from compile_segment(world.networks[network_id], segment, facts)
 
 
 def _compile_allowance(world: World, allowance_id: str) -> Iterable[Item]:

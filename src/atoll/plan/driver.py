@@ -11,9 +11,13 @@ from atoll.model.sandbox import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How interfaces of ours are called; the id makes them unique on a host."""
+    """How interfaces of ours are called, and how many share a bridge; the id makes them unique on a host.
+
+    `endpoints_max` are on one bridge of a network before it gets a further one: see `segments.py`.
+    """
 
     default_bridge: str = "atoll0"
+    endpoints_max: int = 1000
 
     def bridge(self, network_id: str, *, default: bool = False) -> str:
         """Name of a network's bridge."""
