@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.errors import ApplyFailed, KernelError
-from atoll.kernel.kernel import StepFailed
+from atoll.kernel.kernel import Count, StepFailed
 from atoll.kernel.undo import apply
 from atoll.model.items import HOST, Address, Bridge, Element, Interface, Item, Neighbour, Netns, Route, Sysctl, Veth
 from atoll.model.ops import Announce, FlushConntrack, Op, Verb
@@ -447,6 +447,14 @@ def test_the_table_is_built_once_and_purged(bench: Bench) -> None:
     bench.kernel.purge()
     assert bench.kernel.prepare() is True
     assert bench.observe(Element("nets", ("br-a",))) == {}
+
+
+def test_elements_of_counted_sets_have_a_count(bench: Bench) -> None:
+    masq = Element("masq", (2, "br-a"))
+    bench.add(Element("nets", ("br-a",)), masq)
+    assert bench.kernel.counts() == {masq.key: Count()}
+    bench.remove(masq)
+    assert bench.kernel.counts() == {}
 
 
 class TestUndo:

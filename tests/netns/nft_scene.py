@@ -5,12 +5,13 @@ import sys
 from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 
+from atoll.kernel.kernel import Count
 from atoll.kernel.nft.firewall import Firewall
 from atoll.model.addresses import Family, IPAddress
 from atoll.model.firewall import NFPROTO, address_part
 from atoll.model.items import Element, Span
 from tests.netns.namespaces import inside, namespace, run, running
-from tests.netns.nft_support import firewall_of
+from tests.netns.nft_support import counted, firewall_of
 
 TCP, UDP = 6, 17
 NETWORKS = {"red": "81", "blue": "82"}
@@ -144,7 +145,14 @@ class Scene:
         with running(self.names[origin], ["ping", "-c1", "-W1", str(target)]) as echo:
             return echo.wait() == 0
 
-    def count(self, rule: str) -> int:
-        """Packets that a rule has counted."""
-        (found,) = (count.packets for count in self.firewall.counters() if count.rule == rule)
+    def counted(self, element: Element) -> Count:
+        """What an element has counted; the nft command says the same."""
+        found = self.firewall.element_counts()[element.key]
+        assert counted(self.names["host"], element.set)[element.key] == found
         return found
+
+    def count(self, rule: str, *, chain: str = "") -> int:
+        """Packets that a rule has counted; `chain` where several have one of that text."""
+        rules = self.firewall.counters()
+        (only,) = (each for each in rules if each.rule == rule and chain in ("", each.chain))
+        return only.count.packets

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from atoll.kernel.kernel import Count
 from atoll.kernel.nft.firewall import Firewall
 from atoll.model.firewall import SETS, PartType, SetType
-from atoll.model.items import Element, Part, Span
+from atoll.model.items import Element, Key, Part, Span
 from atoll.model.ops import Op, Verb
 from atoll.model.ports import Protocol
 from tests.netns.namespaces import inside, run
@@ -34,16 +35,28 @@ def removes(*elements: Element) -> list[Op]:
 
 def listed(host: str, name: str) -> set[Element]:
     """The elements of a set as the nft command lists them: an independent reading of the kernel."""
-    kind = SETS[name]
-    answer = json.loads(run(host, f"nft -j list {'map' if kind.data else 'set'} inet atoll {name}"))
+    return {element for element, _count in _listing(host, SETS[name])}
+
+
+def counted(host: str, name: str) -> dict[Key, Count | None]:
+    """The counts of a set's elements as the nft command lists them; None for one without a counter."""
+    return {element.key: count for element, count in _listing(host, SETS[name])}
+
+
+def _listing(host: str, kind: SetType) -> list[tuple[Element, Count | None]]:
+    answer = json.loads(run(host, f"nft -j list {'map' if kind.data else 'set'} inet atoll {kind.name}"))
     (found,) = (entry.get("set") or entry.get("map") for entry in answer["nftables"] if "metainfo" not in entry)
-    return {_element(kind, entry) for entry in found.get("elem", [])}
+    return [_element(kind, entry) for entry in found.get("elem", [])]
 
 
-def _element(kind: SetType, entry: Any) -> Element:
+def _element(kind: SetType, entry: Any) -> tuple[Element, Count | None]:
     key, value = entry if kind.data else (entry, None)
+    count = None
+    if isinstance(key, dict) and "elem" in key:
+        counter = key["elem"]["counter"]
+        key, count = key["elem"]["val"], Count(counter["packets"], counter["bytes"])
     data = tuple(map(_part, kind.data, _parts(value))) if kind.data else ()
-    return Element(kind.name, tuple(map(_part, kind.parts, _parts(key))), data)
+    return Element(kind.name, tuple(map(_part, kind.parts, _parts(key))), data), count
 
 
 def _parts(value: Any) -> list[Any]:

@@ -8,14 +8,17 @@ lan ---- host ==== at-red ---- red      10.81.0.0/24, fd81::/64
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 
 import pytest
 
+from atoll.kernel.kernel import Count
 from atoll.model.addresses import Family
 from atoll.model.firewall import NFPROTO
 from atoll.model.items import Element, Span
+from atoll.model.ops import Op, Verb
 from tests.netns.namespaces import eventually, inside, run, running
 from tests.netns.nft_scene import NETWORKS, NODAD, TCP, UDP, Scene, at, elements_of, everywhere, subnet
 from tests.netns.nft_support import adds, removes
@@ -40,21 +43,33 @@ def networks(scene: Scene) -> None:
 
 FAMILIES = pytest.mark.parametrize("family", list(Family), ids=["v4", "v6"])
 PROTOCOLS = pytest.mark.parametrize("protocol", [TCP, UDP], ids=["tcp", "udp"])
+FORMS = ("any", "addr", "span", "from")
+
+
+def published(form: str, protocol: int, port: int, family: Family, inner: int = 80) -> Element:
+    """A port of the host, in one of the forms, that leads to red; a span is of this port and the one before."""
+    host, endpoint, number = at("80", 1, family), at("81", 2, family), int(family)
+    match form:
+        case "any":
+            return Element(f"any{number}", (protocol, port), (endpoint, inner))
+        case "addr":
+            return Element(f"addr{number}", (host, protocol, port), (endpoint, inner))
+        case "span":
+            ports = Span(port - 1, port)
+            return Element(f"span{number}", (everywhere(family), host, protocol, ports), (endpoint,))
+        case "from":
+            return Element(f"from{number}", (subnet("80", family), host, protocol, port), (endpoint, inner))
+    raise ValueError(form)
 
 
 @FAMILIES
 @PROTOCOLS
-@pytest.mark.parametrize("form", ["any", "addr", "span", "from"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_published_port_reaches_its_endpoint_and_closes_with_its_element(
     scene: Scene, form: str, protocol: int, family: Family
 ) -> None:
-    host, endpoint, number = at("80", 1, family), at("81", 2, family), int(family)
-    element, port, inner = {
-        "any": (Element(f"any{number}", (protocol, 8080), (endpoint, 80)), 8080, 80),
-        "addr": (Element(f"addr{number}", (host, protocol, 8080), (endpoint, 80)), 8080, 80),
-        "span": (Element(f"span{number}", (everywhere(family), host, protocol, Span(81, 82)), (endpoint,)), 82, 82),
-        "from": (Element(f"from{number}", (subnet("80", family), host, protocol, 8080), (endpoint, 80)), 8080, 80),
-    }[form]
+    host, port, inner = at("80", 1, family), (82 if form == "span" else 8080), (82 if form == "span" else 80)
+    element = published(form, protocol, port, family, inner)
     assert scene.ask("lan", host, port, protocol=protocol) == ""
     scene.firewall.apply(adds(element))
     assert scene.ask("lan", host, port, protocol=protocol, wait_s=2) == f"{at('80', 2, family)} {inner}"
@@ -139,7 +154,7 @@ def test_an_internal_network_has_no_way_out_and_only_its_own_gateway(scene: Scen
 def test_unprotected_and_opened_networks_let_the_lan_in(scene: Scene, family: Family) -> None:
     red, blue, lan = at("81", 2, family), at("82", 2, family), at("80", 2, family)
     opened = Element(f"open{int(family)}", (red, TCP, Span(80, 81)))
-    scene.firewall.apply(adds(Element("unprotected", ("at-blue",)), opened))
+    scene.firewall.apply(adds(Element("unprotected", (NFPROTO[family], "at-blue")), opened))
     assert scene.ask("lan", blue, 82, wait_s=2) == f"{lan} 82"
     assert scene.ask("lan", red, 81, wait_s=2) == f"{lan} 81"
     assert scene.ask("lan", red, 82) == ""
@@ -205,7 +220,8 @@ def test_packets_of_no_connection_do_not_leave_a_masqueraded_network(scene: Scen
             raw.sendto(b"\xff" * 20, (str(at("80", 2, Family.V4)), 0))
 
     inside(scene.names["red"], send_garbage)
-    eventually(lambda: scene.count("ct state invalid meta nfproto . iifname @masq counter drop") == 1)
+    eventually(lambda: scene.count("counter drop", chain="from_net") == 1)
+    assert scene.counted(Element("masq", (NFPROTO[Family.V4], "at-red"))) == Count()
 
 
 @FAMILIES
@@ -233,6 +249,85 @@ def test_forwarding_that_we_switched_on_is_not_for_others(scene: Scene, family: 
 def test_the_host_may_speak_from_a_gateway_address(scene: Scene, family: Family) -> None:
     gateway = at("81", 1, family)
     assert scene.ask("host", at("80", 2, family), 80, source=gateway, wait_s=2) == f"{gateway} 80"
+
+
+def datagram_octets(family: Family) -> int:
+    """Length of the IP packet with which `Scene.ask` asks over UDP."""
+    return {Family.V4: 20, Family.V6: 40}[family] + 8 + 1
+
+
+@FAMILIES
+def test_networks_count_what_is_masqueraded_each_for_itself(scene: Scene, family: Family) -> None:
+    lan, octets = at("80", 2, family), datagram_octets(family)
+    asked = {"red": 3, "blue": 2}
+    for network, times in asked.items():
+        for _ in range(times):
+            assert scene.ask(network, lan, 80, protocol=UDP, wait_s=2) == f"{at('80', 1, family)} 80"
+    assert {
+        (network, of): scene.counted(Element("masq", (NFPROTO[of], f"at-{network}")))
+        for network in asked
+        for of in Family
+    } == {
+        (network, of): Count(times, times * octets) if of is family else Count()
+        for network, times in asked.items()
+        for of in Family
+    }
+    assert not scene.firewall.ensure()
+
+
+@FAMILIES
+@pytest.mark.parametrize("form", FORMS)
+def test_a_published_port_counts_its_connections(scene: Scene, form: str, family: Family) -> None:
+    elements = [published(form, UDP, number, family) for number in (84, 82)]
+    scene.firewall.apply(adds(*elements))
+    for _ in range(3):
+        assert scene.ask("lan", at("80", 1, family), 82, protocol=UDP, wait_s=2)
+    assert [scene.counted(element) for element in elements] == [Count(), Count(3, 3 * datagram_octets(family))]
+
+
+@FAMILIES
+def test_a_connection_counts_once_however_long_it_is(scene: Scene, family: Family) -> None:
+    element, host = published("any", TCP, 81, family), at("80", 1, family)
+    scene.firewall.apply(adds(element))
+    assert scene.ask("lan", host, 81, protocol=TCP, wait_s=2)
+    assert scene.counted(element).packets == 1
+
+
+@FAMILIES
+def test_pairs_fixed_sources_and_opened_ports_count_too(scene: Scene, family: Family) -> None:
+    red, blue, lan = at("81", 2, family), at("82", 2, family), at("80", 2, family)
+    pair = Element("pairs", ("at-red", "at-blue"))
+    fixed = Element(f"snat{int(family)}", ("at-red",), (at("80", 1, family),))
+    opened = Element(f"open{int(family)}", (red, UDP, 81))
+    scene.firewall.apply(adds(pair, fixed, opened))
+    for origin, target, port in (("red", blue, 80), ("red", lan, 80), ("lan", red, 81)):
+        assert scene.ask(origin, target, port, protocol=UDP, wait_s=2)
+    once = Count(1, datagram_octets(family))
+    assert [scene.counted(element) for element in (pair, fixed, opened)] == [once, once, once]
+    assert scene.counted(Element("masq", (NFPROTO[family], "at-red"))) == Count()
+
+
+def test_a_count_lasts_as_long_as_its_element(scene: Scene) -> None:
+    element, host = published("any", UDP, 81, Family.V4), at("80", 1, Family.V4)
+    once = Count(1, datagram_octets(Family.V4))
+
+    def count_one() -> None:
+        assert scene.ask("lan", host, 81, protocol=UDP, wait_s=2)
+        assert scene.counted(element) == once
+
+    scene.firewall.apply(adds(element))
+    count_one()
+    scene.firewall.apply(adds(element))
+    assert not scene.firewall.ensure()
+    assert scene.counted(element) == once
+    scene.firewall.apply([Op(Verb.CHANGE, element, before=replace(element, data=(at("82", 2, Family.V4), 81)))])
+    assert scene.counted(element) == Count()
+    count_one()
+    scene.firewall.apply([*removes(element), *adds(element)])
+    assert scene.counted(element) == Count()
+    count_one()
+    scene.firewall.refill([element])
+    assert scene.counted(element) == Count()
 
 
 def test_elements_change_under_a_flow_without_touching_it(scene: Scene) -> None:

@@ -417,7 +417,13 @@ RULES = {
             "Ports": ["av1", "av2"],
             "Elements": [
                 {"Set": "nets", "Text": '{ "atoll0" }', "Meaning": "the bridge of a network"},
-                {"Set": "any4", "Text": "{ tcp . 8080 : 172.17.0.2 . 80 }", "Meaning": "published"},
+                {
+                    "Set": "any4",
+                    "Text": "{ tcp . 8080 : 172.17.0.2 . 80 }",
+                    "Meaning": "published",
+                    "Packets": 12,
+                    "Bytes": 720,
+                },
             ],
             "Iptables": ["       1       60 MASQUERADE  all"],
         },
@@ -433,9 +439,9 @@ def test_rules_are_aligned_beside_the_older_tools(atoll: Atoll, daemon: Exchange
     assert daemon.requests[0][2] == {"counters": "1"}
     out = capsys.readouterr().out
     assert (
-        "    SET   ELEMENT                           MEANING\n"
-        '    nets  { "atoll0" }                      the bridge of a network\n'
-        "    any4  { tcp . 8080 : 172.17.0.2 . 80 }  published\n"
+        "    SET   ELEMENT                           PACKETS  BYTES  MEANING\n"
+        '    nets  { "atoll0" }                      -        -      the bridge of a network\n'
+        "    any4  { tcp . 8080 : 172.17.0.2 . 80 }  12       720    published\n"
     ) in out
     assert "           1       60 MASQUERADE  all\n" in out
     assert (

@@ -1,6 +1,8 @@
 """Elements become netlink bytes and come back."""
 
+import contextlib
 import struct
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
@@ -8,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atoll.kernel.kernel import Count
 from atoll.kernel.nft.codec import CODECS
-from atoll.kernel.nft.netlink import attributes
+from atoll.kernel.nft.netlink import attribute, attributes
 from atoll.model.firewall import SETS, PartType, SetType, address_part, element_text, port_part
-from atoll.model.items import Element, Span
+from atoll.model.items import Element, Part, Span
 from atoll.model.ports import PortRange
 
 IFNAMES = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", min_size=1, max_size=15)
@@ -22,6 +25,15 @@ VALUES = {
     PartType.PROTOCOL: st.integers(0, 255),
     PartType.SERVICE: st.integers(0, 65535),
     PartType.NFPROTO: st.sampled_from([2, 10]),
+}
+
+SAMPLES: dict[PartType, Part] = {
+    PartType.IFNAME: "at-a",
+    PartType.IPV4: IPv4Address("10.0.0.2"),
+    PartType.IPV6: IPv6Address("fd00::2"),
+    PartType.PROTOCOL: 6,
+    PartType.SERVICE: 80,
+    PartType.NFPROTO: 2,
 }
 
 
@@ -63,15 +75,62 @@ def test_an_elements_key_alone_names_it(name: str, data: st.DataObject) -> None:
     assert decoded.data == ()
 
 
+def counter(packets: int, octets: int) -> bytes:
+    """A counter's name and data, as in linux/netfilter/nf_tables.h: NFTA_EXPR_NAME, NFTA_EXPR_DATA."""
+    counts = attribute(1, struct.pack(">Q", octets)) + attribute(2, struct.pack(">Q", packets))
+    return attribute(1, b"counter\0") + attribute(2, counts)
+
+
+def with_more(encoded: bytes, more: bytes) -> bytes:
+    """An element with further attributes, as the kernel appends them."""
+    ((_kind, payload),) = attributes(encoded)
+    return attribute(1, payload + more)
+
+
+LIMIT = attribute(1, b"limit\0")
+MORE = {
+    "alone": lambda packets, octets: attribute(7, counter(packets, octets)),
+    "with a comment": lambda packets, octets: attribute(6, b"\0\2a\0") + attribute(7, counter(packets, octets)),
+    "among several": lambda packets, octets: attribute(
+        11, attribute(1, LIMIT) + attribute(1, counter(packets, octets))
+    ),
+}
+
+
+@pytest.mark.parametrize("more", MORE.values(), ids=MORE)
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=10)
+@given(data=st.data(), packets=st.integers(0, 2**64 - 1), octets=st.integers(0, 2**64 - 1))
+def test_an_elements_count_is_read_and_does_not_change_the_element(
+    name: str, more: Callable[[int, int], bytes], data: st.DataObject, packets: int, octets: int
+) -> None:
+    element = data.draw(elements_of(SETS[name]))
+    bare = CODECS[name].encode(element)
+    encoded = with_more(bare, more(packets, octets))
+    assert list(CODECS[name].decode_list(encoded + bare)) == [element, element]
+    assert list(CODECS[name].decode_counts(encoded + bare)) == [(element.key, Count(packets, octets))]
+
+
+@pytest.mark.parametrize("name", SETS)
+@given(expression=st.binary(min_size=40, max_size=40))
+def test_an_expression_as_long_as_a_counter_is_not_taken_for_one(name: str, expression: bytes) -> None:
+    kind = SETS[name]
+    parts = tuple(SAMPLES[part] for part in kind.parts)
+    element = Element(name, parts, tuple(SAMPLES[part] for part in kind.data))
+    encoded = with_more(CODECS[name].encode(element), attribute(6, expression))
+    assert list(CODECS[name].decode_list(encoded)) == [element]
+    assert list(CODECS[name].decode_counts(encoded)) == []
+
+
 @pytest.mark.parametrize("name", SETS)
 @settings(max_examples=30)
 @given(payload=st.binary(max_size=120))
 def test_bytes_that_are_no_element_raise_value_error_and_nothing_else(name: str, payload: bytes) -> None:
-    try:
-        list(CODECS[name].decode_list(payload))
+    for decode in (CODECS[name].decode_list, CODECS[name].decode_counts):
+        with contextlib.suppress(ValueError):
+            list(decode(payload))
+    with contextlib.suppress(ValueError):
         CODECS[name].decode(payload)
-    except ValueError:
-        pass
 
 
 def test_a_published_port_has_the_layout_of_the_kernel_header() -> None:

@@ -3,6 +3,8 @@
 import re
 from ipaddress import IPv4Address
 
+import pytest
+
 from atoll.kernel.nft.rules import MARK_CHAIN, build_script, load_rules, parse_rules
 from atoll.model.firewall import SETS, SetType
 from atoll.model.items import Element
@@ -12,7 +14,7 @@ BASE = load_rules()
 
 def declaration_of(kind: SetType) -> str:
     types = " . ".join(kind.parts) + (f" : {' . '.join(kind.data)}" if kind.data else "")
-    return f"{{ type {types}; {'flags interval; ' if kind.interval else ''}}}"
+    return f"{{ type {types}; {'flags interval; ' if kind.interval else ''}{'counter; ' if kind.counted else ''}}}"
 
 
 def test_every_set_has_the_same_type_in_the_rules_and_in_the_model() -> None:
@@ -23,6 +25,12 @@ def test_every_set_has_the_same_type_in_the_rules_and_in_the_model() -> None:
 def test_rules_name_only_sets_that_exist_and_every_set_is_used() -> None:
     used = {name for chain in BASE.chains for rule in chain.rules for name in re.findall(r"@(\w+)", rule)}
     assert used == set(SETS)
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in SETS.values() if kind.counted])
+def test_one_rule_alone_counts_in_the_elements_of_a_set(name: str) -> None:
+    rules = [rule for chain in BASE.chains for rule in chain.rules]
+    assert sum(len(re.findall(rf"(?<!!= )@{name}\b", rule)) for rule in rules) == 1
 
 
 def test_jumps_lead_to_chains_that_exist_and_every_chain_is_reached() -> None:

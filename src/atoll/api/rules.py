@@ -21,8 +21,8 @@ def encode_rules(rules: Rules) -> dict[str, Any]:
         "Owned": rules.owned,
         "Networks": [_encode_network(network) for network in rules.networks],
         "Counters": [
-            {"Chain": count.chain, "Rule": count.rule, "Packets": count.packets, "Bytes": count.octets}
-            for count in rules.counters
+            {"Chain": each.chain, "Rule": each.rule, "Packets": each.count.packets, "Bytes": each.count.octets}
+            for each in rules.counters
         ],
     }
 

@@ -20,7 +20,7 @@ def add_rules(command: Command) -> None:
     """Add the command's arguments."""
     command.examples = ("atoll rules", "atoll rules --counters bridge")
     formatted(command)
-    command.add_argument("--counters", action="store_true", help="packets and bytes of the rules too")
+    command.add_argument("--counters", action="store_true", help="packets and bytes of elements and rules too")
     command.add_argument("networks", nargs="*", metavar="NETWORK", help="only these networks (default: all)")
     command.set_defaults(run=_rules)
 
@@ -57,19 +57,13 @@ def _network(network: dict[str, Any], table: str) -> Iterator[str]:
     yield paint(f"network {network['Name']}: bridge {network['Bridge']}", "bold")
     elements = network.get("Elements") or []
     if elements:
-        counted = any(each.get("Packets") is not None for each in elements)
         yield paint(f"  elements (nft list set|map {table} SET)", "cyan")
-        counts = ("PACKETS", "BYTES") if counted else ()
+        counts = ("Packets", "Bytes") if any("Packets" in each for each in elements) else ()
         rows = [
-            (
-                each["Set"],
-                each["Text"],
-                *(str(each[key]) if each.get(key) is not None else "-" for key in ("Packets", "Bytes") if counted),
-                each["Meaning"],
-            )
+            (each["Set"], each["Text"], *(str(each.get(count, "-")) for count in counts), each["Meaning"])
             for each in elements
         ]
-        yield from _aligned(("SET", "ELEMENT", *counts, "MEANING"), rows)
+        yield from _aligned(("SET", "ELEMENT", *map(str.upper, counts), "MEANING"), rows)
     yield from _old_tools(network)
 
 

@@ -95,11 +95,10 @@ class Engine:
         return purge(self._context, self._networks, self._sandboxes, dry_run=dry_run)
 
     def rules(self, *, counters: bool = False) -> Rules:
-        """What serves each network in the firewall; the counts of the rules are read only when asked for."""
-        path = self._context.path
-        counts = self._context.kernel.counters() if counters else ()
-        views = network_views(path.world, path.facts, path.closed, {})
-        return Rules(f"{TABLE_FAMILY} {TABLE}", self._context.kernel.owned(), views, counts)
+        """What serves each network in the firewall; the counts of rules and elements are read only when asked for."""
+        path, kernel = self._context.path, self._context.kernel
+        views = network_views(path.world, path.facts, path.closed, kernel.counts() if counters else {})
+        return Rules(f"{TABLE_FAMILY} {TABLE}", kernel.owned(), views, kernel.counters() if counters else ())
 
     def diagnosis(self) -> Callable[[], tuple[Finding, ...]]:
         """A call that finds what is wrong with the host, in some dozens of milliseconds. Any thread may make it."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from atoll.kernel.kernel import ElementCount
+from atoll.kernel.kernel import Count, RuleCount
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
 from atoll.model.firewall import element_text
@@ -30,22 +30,23 @@ _MEANINGS: Mapping[str, str] = {
     "addr6": "published on one address",
     "span4": "a range of same-numbered ports, published as one element",
     "span6": "a range of same-numbered ports, published as one element",
+    "unprotected": "every port can be reached at the container's own address",
+    "routed": "addresses are routed, not translated; pings are answered",
+    "snat4": "the way out has this source address",
+    "snat6": "the way out has this source address",
+    "open4": "published, at the container's own address",
+    "open6": "published, at the container's own address",
+    "trusted": "from this interface published ports can be reached at the container's own address",
+    "direct4": "such a published port",
+    "direct6": "such a published port",
     "by_relay": "clients on ::1 are served by the relay",
     "closed": "atoll switched forwarding on, so the host routes for nobody else",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """Packets and bytes that an element or a rule has matched."""
-
-    packets: int = 0
-    octets: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ElementView:
-    """One element: its set, its text as nft writes it, what it is for, and its count where the set keeps one."""
+    """One element: its set, its text as nft writes it, what it is for, and its count when known."""
 
     set: str
     text: str
@@ -57,7 +58,8 @@ class ElementView:
 class NetworkView:
     """What serves one network.
 
-    `ports` are the bridge's ports, `iptables` the lines that `iptables -t nat -vnL` would show.
+    `ports` are the bridge's ports, `iptables` the lines that `iptables -t nat -vnL` would show, with `-` for counts
+    that are not known.
     """
 
     name: str
@@ -75,7 +77,7 @@ class Rules:
     table: str
     owned: bool
     networks: tuple[NetworkView, ...]
-    counters: tuple[ElementCount, ...] = ()
+    counters: tuple[RuleCount, ...] = ()
 
 
 def network_views(
@@ -123,8 +125,9 @@ def _iptables_lines(network: Network, elements: list[Element], counts: Mapping[K
     bridge = network.bridge.ifname
     pool = network.pool(Family.V4)
     for element in elements:
-        count = counts.get(element.key, Count())
-        columns = f"{count.packets:>8} {count.octets:>8}"
+        count = counts.get(element.key)
+        packets, octets = (count.packets, count.octets) if count else ("-", "-")
+        columns = f"{packets:>8} {octets:>8}"
         if element.set == "masq" and element.parts[0] == Family.V4.nfproto and pool is not None:
             yield f"{columns} MASQUERADE  all  --  *      !{bridge}  {pool.subnet}        0.0.0.0/0"
         elif element.set == "any4":

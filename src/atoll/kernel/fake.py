@@ -3,12 +3,13 @@
 Law: no I/O. A contract suite holds it to the running kernel, for everything that the engine relies on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from atoll.errors import KernelError, NotFound
 from atoll.kernel.fake_rules import drop_with, require_room, settle
-from atoll.kernel.kernel import ElementCount, Locate, StepFailed
+from atoll.kernel.kernel import Count, Locate, RuleCount, StepFailed
+from atoll.model.firewall import SETS
 from atoll.model.items import (
     HOST,
     Address,
@@ -81,9 +82,14 @@ class FakeKernel:
         """See Kernel."""
         return self._table
 
-    def counters(self) -> tuple[ElementCount, ...]:
-        """See Kernel: this one has no packets."""
+    def counters(self) -> tuple[RuleCount, ...]:
+        """See Kernel: this one has no rules."""
         return ()
+
+    def counts(self) -> Mapping[Key, Count]:
+        """See Kernel: this one has no packets."""
+        counted = (item for item in self._state.values() if isinstance(item, Element) and SETS[item.set].counted)
+        return {item.key: Count() for item in counted}
 
     def observe(self, items: Iterable[Item], locate: Locate) -> State:
         """See Kernel."""

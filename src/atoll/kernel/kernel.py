@@ -1,11 +1,11 @@
 """What a kernel can do for us: the interface that the real one and the fake one share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from atoll.errors import AtollError
-from atoll.model.items import Item, State
+from atoll.model.items import Item, Key, State
 from atoll.model.ops import Step
 from atoll.model.sandbox import NetnsEvidence
 
@@ -14,13 +14,23 @@ Locate = Callable[[str], NetnsEvidence]
 
 
 @dataclass(frozen=True, slots=True)
-class ElementCount:
-    """A rule's or element's packet and byte counter, for people."""
+class Count:
+    """Packets and bytes that a rule or an element has matched.
+
+    The rules see a connection's first packet only, except where they drop.
+    """
+
+    packets: int = 0
+    octets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """The count of a rule, which is told as its text in rules.nft."""
 
     chain: str
     rule: str
-    packets: int
-    octets: int
+    count: Count
 
 
 class StepFailed(Exception):
@@ -57,8 +67,12 @@ class Kernel(Protocol):
         """True when no other process can change our table."""
         ...
 
-    def counters(self) -> tuple[ElementCount, ...]:
-        """Packets and bytes of every rule that counts. Effects: none."""
+    def counters(self) -> tuple[RuleCount, ...]:
+        """The count of every rule that counts. Effects: none."""
+        ...
+
+    def counts(self) -> Mapping[Key, Count]:
+        """The count of every element that is there of a counted set, since it was put in. Effects: none."""
         ...
 
     def observe(self, items: Iterable[Item], locate: Locate) -> State:

@@ -3,15 +3,15 @@
 Law: joins its parts and decides nothing.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from atoll.kernel.effects import EffectThread
 from atoll.kernel.execute import ElementChanges, Executor
-from atoll.kernel.kernel import ElementCount, Locate
+from atoll.kernel.kernel import Count, Locate, RuleCount
 from atoll.kernel.observe import Observer
 from atoll.kernel.rtnetlink import RouteSocket
-from atoll.model.items import Element, Item, State
+from atoll.model.items import Element, Item, Key, State
 from atoll.model.ops import FlushConntrack, Step
 
 
@@ -39,8 +39,12 @@ class Table(ElementChanges, Protocol):
         """Every element."""
         ...
 
-    def counters(self) -> tuple[ElementCount, ...]:
+    def counters(self) -> tuple[RuleCount, ...]:
         """Counts of every rule that has them."""
+        ...
+
+    def element_counts(self) -> Mapping[Key, Count]:
+        """Counts of every element that has them."""
         ...
 
 
@@ -83,9 +87,13 @@ class RealKernel:
         """See Kernel."""
         return self._table.owned
 
-    def counters(self) -> tuple[ElementCount, ...]:
+    def counters(self) -> tuple[RuleCount, ...]:
         """See Kernel."""
         return self._table.counters()
+
+    def counts(self) -> Mapping[Key, Count]:
+        """See Kernel."""
+        return self._table.element_counts()
 
     def observe(self, items: Iterable[Item], locate: Locate) -> State:
         """See Kernel."""

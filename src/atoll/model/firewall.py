@@ -41,19 +41,23 @@ class PartType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SetType:
-    """A set, or a map when it has `data`. `interval`: parts of its keys may be Spans."""
+    """A set, or a map when it has `data`.
+
+    `interval`: parts of its keys may be Spans. `counted`: each element has a counter of what matched it.
+    """
 
     name: str
     parts: tuple[PartType, ...]
     data: tuple[PartType, ...] = ()
     interval: bool = False
+    counted: bool = False
 
 
-def _set(name: str, key: str, data: str = "", *, interval: bool = False) -> tuple[str, SetType]:
+def _set(name: str, key: str, data: str = "", *, interval: bool = False, counted: bool = False) -> tuple[str, SetType]:
     def parts(text: str) -> tuple[PartType, ...]:
         return tuple(PartType(word) for word in text.split(" . ")) if text else ()
 
-    return name, SetType(name, parts(key), parts(data), interval)
+    return name, SetType(name, parts(key), parts(data), interval, counted)
 
 
 SETS: Mapping[str, SetType] = MappingProxyType(
@@ -61,38 +65,47 @@ SETS: Mapping[str, SetType] = MappingProxyType(
         [
             _set("nets", "ifname"),
             _set("internal", "ifname"),
-            _set("unprotected", "ifname"),
+            _set("unprotected", "nf_proto . ifname"),
             _set("routed", "nf_proto . ifname"),
-            _set("masq", "nf_proto . ifname"),
-            _set("pairs", "ifname . ifname"),
+            _set("masq", "nf_proto . ifname", counted=True),
+            _set("pairs", "ifname . ifname", counted=True),
             _set("closed", "nf_proto"),
             _set("by_relay", "nf_proto"),
-            _set("snat4", "ifname", "ipv4_addr"),
-            _set("snat6", "ifname", "ipv6_addr"),
+            _set("snat4", "ifname", "ipv4_addr", counted=True),
+            _set("snat6", "ifname", "ipv6_addr", counted=True),
             _set("lan4", "ifname . ipv4_addr", interval=True),
             _set("lan6", "ifname . ipv6_addr", interval=True),
             _set("gateway4", "ipv4_addr"),
             _set("gateway6", "ipv6_addr"),
-            _set("any4", "inet_proto . inet_service", "ipv4_addr . inet_service"),
-            _set("any6", "inet_proto . inet_service", "ipv6_addr . inet_service"),
-            _set("addr4", "ipv4_addr . inet_proto . inet_service", "ipv4_addr . inet_service"),
-            _set("addr6", "ipv6_addr . inet_proto . inet_service", "ipv6_addr . inet_service"),
-            _set("span4", "ipv4_addr . ipv4_addr . inet_proto . inet_service", "ipv4_addr", interval=True),
-            _set("span6", "ipv6_addr . ipv6_addr . inet_proto . inet_service", "ipv6_addr", interval=True),
+            _set("any4", "inet_proto . inet_service", "ipv4_addr . inet_service", counted=True),
+            _set("any6", "inet_proto . inet_service", "ipv6_addr . inet_service", counted=True),
+            _set("addr4", "ipv4_addr . inet_proto . inet_service", "ipv4_addr . inet_service", counted=True),
+            _set("addr6", "ipv6_addr . inet_proto . inet_service", "ipv6_addr . inet_service", counted=True),
+            _set(
+                "span4", "ipv4_addr . ipv4_addr . inet_proto . inet_service", "ipv4_addr", interval=True, counted=True
+            ),
+            _set(
+                "span6", "ipv6_addr . ipv6_addr . inet_proto . inet_service", "ipv6_addr", interval=True, counted=True
+            ),
             _set(
                 "from4",
                 "ipv4_addr . ipv4_addr . inet_proto . inet_service",
                 "ipv4_addr . inet_service",
                 interval=True,
+                counted=True,
             ),
             _set(
                 "from6",
                 "ipv6_addr . ipv6_addr . inet_proto . inet_service",
                 "ipv6_addr . inet_service",
                 interval=True,
+                counted=True,
             ),
-            _set("open4", "ipv4_addr . inet_proto . inet_service", interval=True),
-            _set("open6", "ipv6_addr . inet_proto . inet_service", interval=True),
+            _set("open4", "ipv4_addr . inet_proto . inet_service", interval=True, counted=True),
+            _set("open6", "ipv6_addr . inet_proto . inet_service", interval=True, counted=True),
+            _set("trusted", "ifname . ifname"),
+            _set("direct4", "ipv4_addr . inet_proto . inet_service", interval=True, counted=True),
+            _set("direct6", "ipv6_addr . inet_proto . inet_service", interval=True, counted=True),
         ]
     )
 )

@@ -29,13 +29,17 @@ def announcements(ops: tuple[Op, ...], world: World, scope: Scope) -> tuple[Anno
         (op.item.netns, op.item.ifname) for op in ops if isinstance(op.item, Interface) and op.verb is not Verb.REMOVE
     }
     return tuple(
-        Announce(sandbox_id, endpoint.ifname, address.ip, endpoint.mac, reason=f"endpoint {endpoint.id[:12]}")
+        Announce(sandbox_id, endpoint.ifname, address.ip, endpoint.mac, reason=_of_endpoint(world, endpoint))
         for sandbox_id in sorted(scope.sandboxes)
         if sandbox_id in world.sandboxes
         for endpoint in world.endpoints_of(sandbox_id)
         if (sandbox_id, endpoint.ifname) in fresh
         for address in endpoint.addresses
     )
+
+
+def _of_endpoint(world: World, endpoint: Endpoint) -> str:
+    return f"endpoint of {world.sandboxes[endpoint.sandbox_id].name} on {world.networks[endpoint.network_id].name}"
 
 
 def _of_sandbox(before: World, after: World, sandbox_id: str) -> Iterator[FlushConntrack]:

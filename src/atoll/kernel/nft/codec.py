@@ -1,26 +1,32 @@
 """Elements as netlink attributes, both ways. Pure.
 
-    LIST_ELEM { KEY { VALUE } [KEY_END { VALUE }] [DATA { VALUE }] }
+    LIST_ELEM { KEY { VALUE } [KEY_END { VALUE }] [DATA { VALUE }] [EXPR { NAME "counter", DATA { BYTES, PACKETS } }] }
 
 A value is its parts one after the other, each filled up to four bytes (a register of nft's machine)
 when there are several; a lone part stands as it is. Interface names fill 16 bytes (IFNAMSIZ);
-ports and addresses are in network order. KEY_END, the upper ends, is there in interval sets.
+ports and addresses are in network order. KEY_END, the upper ends, is there in interval sets. EXPR
+is what the kernel tells of a counted element; we never write it: an element that is added without
+gets its set's, at zero.
 Source: enum nft_set_elem_attributes in linux/netfilter/nf_tables.h.
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from atoll.kernel.kernel import Count
 from atoll.kernel.nft.netlink import NESTED, attribute, attributes
 from atoll.model.firewall import SETS, PartType, SetType
-from atoll.model.items import Element, Part, Span
+from atoll.model.items import Element, Key, Part, Span
 
 LIST_ELEM = 1  # NFTA_LIST_ELEM
-KEY, DATA, KEY_END = 1, 2, 10  # NFTA_SET_ELEM_*
+KEY, DATA, EXPR, KEY_END, EXPRESSIONS = 1, 2, 7, 10, 11  # NFTA_SET_ELEM_*
+EXPR_NAME, EXPR_DATA = 1, 2  # NFTA_EXPR_*
 _VALUE = 1  # NFTA_DATA_VALUE
+_COUNTER_BYTES, _COUNTER_PACKETS = 1, 2  # NFTA_COUNTER_*
+_COUNTER = b"counter\0"
 _HEADERS = struct.Struct("=HHHH")
 _LENGTH = struct.Struct("=H")
 
@@ -101,7 +107,9 @@ class SetCodec:
         # An element as the kernel writes it, with all headers skipped; anything longer carries more
         # than we put there (a comment, a flag) and is read attribute by attribute.
         values = [self._key] * (2 if kind.interval else 1) + ([self._data] if self._data else [])
-        self._usual = struct.Struct(">4x" + "".join(f"8x{value.code}" for value in values))
+        usual = ">4x" + "".join(f"8x{value.code}" for value in values)
+        self._counted = struct.Struct(f"{usual}8x8s8xQ4xQ")  # and the counter's name, bytes, packets
+        self._usual = struct.Struct(f"{usual}44x") if kind.counted else struct.Struct(usual)
         self._readers = tuple(read for value in values for read in value.readers)
 
     def encode_key(self, element: Element) -> bytes:
@@ -131,25 +139,40 @@ class SetCodec:
             raise ValueError(f"element of {self.kind.name}: {error}") from None
         return Element(self.kind.name, _spans(first, last), data)
 
+    def decode_counts(self, payload: bytes) -> Iterator[tuple[Key, Count]]:
+        """Keys and counts of those elements of NFTA_SET_ELEM_LIST_ELEMENTS's payload that have a counter.
+
+        Raises ValueError as `decode`.
+        """
+        width, unpack = self._counted.size, self._counted.unpack_from
+        for offset, length in _entries(payload):
+            if length == width:
+                *values, name, octets, packets = unpack(payload, offset)
+                if name == _COUNTER:
+                    yield self._usual_element(values).key, Count(packets, octets)
+                    continue
+            entry = payload[offset + 4 : offset + length]
+            element, count = self.decode(entry), _count(entry)
+            if element is not None and count is not None:
+                yield element.key, count
+
     def decode_list(self, payload: bytes) -> Iterator[Element]:
         """The elements of NFTA_SET_ELEM_LIST_ELEMENTS's payload."""
-        name, width, unpack = self.kind.name, self._usual.size, self._usual.unpack_from
-        count, offset, end = len(self.kind.parts), 0, len(payload)
-        while offset + 4 <= end:
-            (length,) = _LENGTH.unpack_from(payload, offset)
-            if length == width and offset + length <= end:
-                values = tuple([read(raw) for read, raw in zip(self._readers, unpack(payload, offset), strict=True)])
-                if self.kind.interval:
-                    yield Element(name, _spans(values[:count], values[count : 2 * count]), values[2 * count :])
-                else:
-                    yield Element(name, values[:count], values[count:])
+        width, unpack = self._usual.size, self._usual.unpack_from
+        for offset, length in _entries(payload):
+            if length == width:
+                yield self._usual_element(unpack(payload, offset))
             else:
-                if length < 4:
-                    raise ValueError(f"element of {length} bytes")
                 element = self.decode(payload[offset + 4 : offset + length])
                 if element is not None:
                     yield element
-            offset += (length + 3) & ~3
+
+    def _usual_element(self, raw: Sequence[Any]) -> Element:
+        values = tuple([read(each) for read, each in zip(self._readers, raw, strict=True)])
+        count = len(self.kind.parts)
+        if self.kind.interval:
+            return Element(self.kind.name, _spans(values[:count], values[count : 2 * count]), values[2 * count :])
+        return Element(self.kind.name, values[:count], values[count:])
 
     def _keys(self, element: Element) -> bytes:
         parts = element.parts
@@ -162,6 +185,35 @@ class SetCodec:
 
 CODECS: Mapping[str, SetCodec] = MappingProxyType({name: SetCodec(kind) for name, kind in SETS.items()})
 """A codec for every set of the table."""
+
+
+def counter_of(payload: bytes) -> Count:
+    """What a counter's NFTA_EXPR_DATA says."""
+    found = dict(attributes(payload))
+    packets, octets = (int.from_bytes(found.get(kind, b""), "big") for kind in (_COUNTER_PACKETS, _COUNTER_BYTES))
+    return Count(packets, octets)
+
+
+def _count(entry: bytes) -> Count | None:
+    """The counter among an element's expressions: EXPR is the only one, EXPRESSIONS holds several."""
+    found = dict(attributes(entry))
+    several = attributes(found.get(EXPRESSIONS, b""))
+    for expression in (found.get(EXPR, b""), *(payload for _kind, payload in several)):
+        parts = dict(attributes(expression))
+        if parts.get(EXPR_NAME) == _COUNTER:
+            return counter_of(parts.get(EXPR_DATA, b""))
+    return None
+
+
+def _entries(payload: bytes) -> Iterator[tuple[int, int]]:
+    """Offset and length of each attribute, as `attributes`, but without a copy of it. Raises ValueError."""
+    offset, end = 0, len(payload)
+    while offset + 4 <= end:
+        (length,) = _LENGTH.unpack_from(payload, offset)
+        if length < 4 or offset + length > end:
+            raise ValueError(f"element of {length} bytes at {offset} of {end}")
+        yield offset, length
+        offset += (length + 3) & ~3
 
 
 def _value(payload: bytes) -> bytes:

@@ -2,10 +2,12 @@
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter, itemgetter
+from typing import NamedTuple, TypeVar
 
 from atoll.errors import KernelError
+from atoll.kernel.kernel import Count
 from atoll.kernel.nft.codec import CODECS
 from atoll.kernel.nft.netlink import Flag, Kind, Message, NetfilterSocket, Refused, attributes, nest, text
 from atoll.model.firewall import SETS, TABLE, TABLE_FAMILY, element_text
@@ -16,6 +18,8 @@ _NEST_BYTES_MAX = 60_000  # an attribute's length is 16 bits
 _ASK_MAX = 256  # keys of one set above which a dump is quicker than questions
 _LIST_TRIES_MAX = 32
 _MESSAGE_HEADERS = 20  # nlmsghdr and nfgenmsg
+
+_Row = TypeVar("_Row")
 
 
 class Elements:
@@ -31,28 +35,37 @@ class Elements:
 
     def all_of(self, name: str) -> dict[Key, Element]:
         """Every element of a set by key, none when the set is not there. Raises KernelError, ValueError."""
+        return self._listed(name, CODECS[name].decode_list, attrgetter("key"))
+
+    def counts_of(self, name: str) -> dict[Key, Count]:
+        """The count of every element of a set that has one, by the element's key. Raises as `all_of`."""
+        rows = self._listed(name, CODECS[name].decode_counts, itemgetter(0))
+        return {key: count for key, (_, count) in rows.items()}
+
+    def _listed(
+        self, name: str, decode: Callable[[bytes], Iterator[_Row]], key: Callable[[_Row], Key]
+    ) -> dict[Key, _Row]:
+        """What `decode` makes of the lists in the dump of a set, by key."""
         for _ in range(_LIST_TRIES_MAX):
-            rows = self._rows(name)
-            elements = {element.key: element for element in rows}
+            rows = [row for payload in self._lists(name) for row in decode(payload)]
+            found = {key(row): row for row in rows}
             # The kernel counts its way through a hash table from one part of a dump to the next. After many
             # additions it rebuilds that table in the background, and a dump meanwhile shows some elements twice
             # and misses as many others.
-            if len(elements) == len(rows):
-                return elements
+            if len(found) == len(rows):
+                return found
         raise KernelError(
             f"cannot list {name}: its table is being rebuilt all the time", errno=errno.EINTR, subject=name
         )
 
-    def _rows(self, name: str) -> list[Element]:
+    def _lists(self, name: str) -> list[bytes]:
         try:
             bodies = self._netlink.dump(Message(Kind.GETSETELEM, _where(name)))
         except Refused as refused:
             if refused.errno == errno.ENOENT:
                 return []
             raise _error(refused, None) from refused
-        codec = CODECS[name]
-        lists = (dict(attributes(body)).get(_LIST_ELEMENTS, b"") for body in bodies)
-        return [element for payload in lists for element in codec.decode_list(payload)]
+        return [dict(attributes(body)).get(_LIST_ELEMENTS, b"") for body in bodies]
 
     def look_up(self, asked: Iterable[Element]) -> dict[Key, Element]:
         """Those that are there of the keys of `asked`, with the kernel's data. Raises KernelError."""

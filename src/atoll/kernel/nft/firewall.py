@@ -3,10 +3,10 @@
 Law: every change is one transaction, made whole or not at all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from atoll.kernel.kernel import ElementCount
+from atoll.kernel.kernel import Count, RuleCount
 from atoll.kernel.nft.elements import Elements
 from atoll.kernel.nft.library import Library
 from atoll.kernel.nft.netlink import NetfilterSocket
@@ -48,8 +48,8 @@ class Firewall:
     def ensure(self) -> bool:
         """Make table and rules present, ours and right; True when something had to be built.
 
-        What is right stays untouched, and elements stay across a rebuild. Raises Unavailable when another
-        process owns the table, KernelError.
+        What is right stays untouched, and elements stay across a rebuild, though their counts begin again. Raises
+        Unavailable when another process owns the table, KernelError.
         """
         made = self._table.claim()
         if not made:
@@ -96,14 +96,22 @@ class Firewall:
                 wanted[element.key] = element
         self._elements.change(list(gone.values()), list(wanted.values()))
 
-    def counters(self) -> tuple[ElementCount, ...]:
-        """Packets and bytes of every rule that counts, with its text in rules.nft, in that order."""
+    def element_counts(self) -> Mapping[Key, Count]:
+        """The count of every element of a counted set since it was put in. Effects: none. Raises KernelError.
+
+        What is changed is put in anew; what is added again with equal data stays, and so does its count.
+        """
+        counted = (kind.name for kind in SETS.values() if kind.counted)
+        return {key: count for name in counted for key, count in self._elements.counts_of(name).items()}
+
+    def counters(self) -> tuple[RuleCount, ...]:
+        """The count of every rule that counts, with its text in rules.nft, in that order."""
         texts = {chain.name: chain.rules for chain in self._rules.chains}
         counts = []
-        for chain, place, packets, octets in self._table.counts():
-            rules = texts.get(chain, ())
-            rule = rules[place] if place < len(rules) else f"rule {place + 1}"
-            counts.append(ElementCount(chain, rule, packets, octets))
+        for found in self._table.counts():
+            rules = texts.get(found.chain, ())
+            rule = rules[found.place] if found.place < len(rules) else f"rule {found.place + 1}"
+            counts.append(RuleCount(found.chain, rule, found.count))
         return tuple(counts)
 
     def _kept(self) -> list[Element]:

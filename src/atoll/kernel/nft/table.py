@@ -19,6 +19,8 @@ from enum import IntFlag
 from typing import NamedTuple
 
 from atoll.errors import KernelError, Unavailable
+from atoll.kernel.kernel import Count
+from atoll.kernel.nft.codec import EXPR_DATA, EXPR_NAME, counter_of
 from atoll.kernel.nft.netlink import (
     Flag,
     Kind,
@@ -35,15 +37,14 @@ from atoll.kernel.nft.netlink import (
 from atoll.kernel.nft.rules import MARK_CHAIN
 from atoll.model.firewall import TABLE, TABLE_FAMILY
 
-# linux/netfilter/nf_tables.h: NFTA_TABLE_*, NFTA_CHAIN_*, NFTA_SET_*, NFTA_RULE_*, NFTA_EXPR_*, NFTA_COUNTER_*
+# linux/netfilter/nf_tables.h: NFTA_TABLE_*, NFTA_CHAIN_*, NFTA_SET_*, NFTA_RULE_*
 _TABLE_NAME, _TABLE_FLAGS, _TABLE_OWNER = 1, 2, 7
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE, _CHAIN_USERDATA = 1, 3, 4, 5, 7, 12
 _SET_TABLE, _SET_NAME, _SET_FLAGS = 1, 2, 3
 _SET_TYPES = (4, 5, 6, 7)  # KEY_TYPE, KEY_LEN, DATA_TYPE, DATA_LEN
+_SET_EXPR, _SET_EXPRESSIONS = 17, 18  # one that every element gets a copy of; several
 _SET_ANONYMOUS, _SET_MAP = 0x1, 0x8
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
-_EXPR_NAME, _EXPR_DATA = 1, 2
-_COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
 _UDATA_COMMENT = 0  # NFTNL_UDATA_CHAIN_COMMENT, libnftnl/udata.h
 
 
@@ -75,13 +76,13 @@ class Content:
     mark: str
 
 
-class RuleCount(NamedTuple):
-    """A rule's counter; `place` counts the rules of its chain from 0."""
+@dataclass(frozen=True, slots=True)
+class PlacedCount:
+    """A rule's counter; `place` numbers the rules of its chain from 0."""
 
     chain: str
     place: int
-    packets: int
-    octets: int
+    count: Count
 
 
 class Table:
@@ -168,7 +169,8 @@ class Table:
             (flags,) = struct.unpack(">I", kind.get(_SET_FLAGS, b"\0\0\0\0"))
             if not flags & _SET_ANONYMOUS:  # those come and go with their rules
                 sets.append((name, bool(flags & _SET_MAP)))
-                digest.update(repr((name, flags, *map(kind.get, _SET_TYPES))).encode())
+                copied = kind.get(_SET_EXPR, b""), kind.get(_SET_EXPRESSIONS, b"")
+                digest.update(repr((name, flags, *map(kind.get, _SET_TYPES), *copied)).encode())
         for chain_name, expressions in self._rules():
             stable = [(name, None if name == "counter" else value) for name, value in expressions]
             digest.update(repr((chain_name, stable)).encode())
@@ -184,18 +186,14 @@ class Table:
         except Refused as refused:
             raise _error("mark", refused) from refused
 
-    def counts(self) -> Iterator[RuleCount]:
+    def counts(self) -> Iterator[PlacedCount]:
         """The counter of every rule that has one, in the order of chains and rules."""
         places: dict[str, int] = {}
         for chain, expressions in self._rules():
             place = places[chain] = places.get(chain, -1) + 1
             for name, value in expressions:
                 if name == "counter":
-                    counter = dict(attributes(value))
-                    packets, octets = (
-                        int.from_bytes(counter.get(kind, b""), "big") for kind in (_COUNTER_PACKETS, _COUNTER_BYTES)
-                    )
-                    yield RuleCount(chain, place, packets, octets)
+                    yield PlacedCount(chain, place, counter_of(value))
 
     def _dump(self, kind: Kind, body: bytes) -> Iterator[dict[int, bytes]]:
         try:
@@ -210,7 +208,7 @@ class Table:
             expressions = []
             for _kind, payload in attributes(rule.get(_RULE_EXPRESSIONS, b"")):
                 expression = dict(attributes(payload))
-                expressions.append((first_text(expression.get(_EXPR_NAME)), expression.get(_EXPR_DATA, b"")))
+                expressions.append((first_text(expression.get(EXPR_NAME)), expression.get(EXPR_DATA, b"")))
             yield first_text(rule.get(_RULE_CHAIN)), expressions
 
 
