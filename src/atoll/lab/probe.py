@@ -15,7 +15,10 @@ CLOSED_WAIT_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One exchange to try: `protocol` is tcp, udp or sctp. `wait_s` runs from the start of the asking."""
+    """One exchange to try: `protocol` is tcp, udp, sctp or icmp (an echo; `port` means nothing).
+
+    `wait_s` runs from the start of the asking.
+    """
 
     protocol: str
     address: str
@@ -27,7 +30,8 @@ class Question:
 class Answer:
     """What came of a question. `server` is who answered, "" when nobody; then `error` says how it failed.
 
-    `client` and `client_port` are whom the server saw.
+    `client` and `client_port` are whom the server saw; an echo's server is the address that replied, which tells
+    nothing of its client.
     """
 
     server: str = ""

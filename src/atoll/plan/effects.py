@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from atoll.model.addresses import IPAddress
 from atoll.model.items import Interface
 from atoll.model.ops import Announce, FlushConntrack, Op, Verb
 from atoll.model.ports import PortBinding, Protocol
@@ -14,8 +15,8 @@ from atoll.plan.publish import published
 def flushes(before: World, after: World, scope: Scope) -> tuple[FlushConntrack, ...]:
     """Connections whose verdict was made under the old state and would outlive it.
 
-    A published port that appears, goes or leads elsewhere; an endpoint that goes (its address will be
-    another's); a pair of networks that is closed again.
+    A published port that appears, goes or leads elsewhere; one that is closed again at its own address; an endpoint
+    that goes (its address will be another's); a pair of networks that is closed again.
     """
     return (
         *(flush for sandbox_id in sorted(scope.sandboxes) for flush in _of_sandbox(before, after, sandbox_id)),
@@ -54,6 +55,8 @@ def _of_sandbox(before: World, after: World, sandbox_id: str) -> Iterator[FlushC
         yield FlushConntrack(
             binding.protocol, address=binding.host_address, ports=binding.host, reason=f"published port of {name}"
         )
+    for address in sorted(_opened_at(before, old) - _opened_at(after, new), key=str):
+        yield FlushConntrack(address=address, reason=f"own address of {name} is closed again")
     gone = _endpoints(before, old).keys() - _endpoints(after, new).keys()
     for endpoint_id in sorted(gone):
         for address in before.endpoints[endpoint_id].addresses:
@@ -69,9 +72,16 @@ def _endpoints(world: World, sandbox: Sandbox | None) -> dict[str, Endpoint]:
 def _led_by_binding(world: World, sandbox: Sandbox | None) -> dict[PortBinding, object]:
     if sandbox is None or not sandbox.bindings:
         return {}
-    elements = published(world, sandbox)
-    targets = tuple(sorted({str(element.data[0]) for element in elements}))
+    targets = tuple(sorted({str(element.data[0]) for element in published(world, sandbox) if element.data}))
     return dict.fromkeys(sandbox.bindings, targets)
+
+
+def _opened_at(world: World, sandbox: Sandbox | None) -> frozenset[IPAddress]:
+    """Addresses at which ports are reached without translation."""
+    if sandbox is None:
+        return frozenset()
+    first = (element.parts[0] for element in published(world, sandbox) if not element.data)
+    return frozenset(address for address in first if isinstance(address, IPAddress))
 
 
 def _of_allowance(before: World, after: World, allowance_id: str) -> Iterator[FlushConntrack]:

@@ -7,6 +7,7 @@ from atoll.model.addresses import Family, IPAddress, family_of
 from atoll.model.facts import HostFacts
 from atoll.model.firewall import port_part
 from atoll.model.items import Element, Part, Span
+from atoll.model.network import Network
 from atoll.model.ports import PortBinding, Protocol
 from atoll.model.sandbox import Sandbox
 from atoll.model.world import World
@@ -32,7 +33,8 @@ def published(world: World, sandbox: Sandbox) -> tuple[Element, ...]:
     """The elements that make a sandbox's ports reachable.
 
     Where the gateway's family is translated, one map element a port, or one for a whole range of same
-    numbers. Where it is routed, the container's own ports are opened, whatever host address was asked.
+    numbers. Where it is routed, the container's own ports are opened; a host address then says only which
+    family is meant, and one of the loopback's that nobody outside is.
     """
     if not sandbox.mappings and not sandbox.bindings:
         return ()
@@ -44,13 +46,13 @@ def published(world: World, sandbox: Sandbox) -> tuple[Element, ...]:
             continue
         network = found[0]
         if not translates(network, family):
-            elements.extend(_opened(sandbox, "open", family, address.ip))
+            elements.extend(_opened(sandbox, network, "open", address.ip))
             continue
         for binding in sandbox.bindings:
             if binding.host_address is None or family_of(binding.host_address) is family:
                 elements.extend(_elements(binding, family, address.ip))
         if network.bridge is not None and network.bridge.trusted:
-            elements.extend(_opened(sandbox, "direct", family, address.ip))
+            elements.extend(_opened(sandbox, network, "direct", address.ip))
     return tuple(dict.fromkeys(elements))
 
 
@@ -60,15 +62,20 @@ def needs_host_ports(world: World, sandbox: Sandbox) -> bool:
     return any(translates(gateway[0], family) for family, gateway in found if gateway is not None)
 
 
-def _opened(sandbox: Sandbox, name: str, family: Family, target: IPAddress) -> Iterator[Element]:
+def _opened(sandbox: Sandbox, network: Network, name: str, target: IPAddress) -> Iterator[Element]:
+    family = family_of(target)
+    default = network.bridge.host_binding if network.bridge else None
     for mapping in sandbox.mappings:
-        yield Element(f"{name}{int(family)}", (target, int(mapping.protocol), port_part(mapping.container)))
+        asked = mapping.host_address or default
+        if asked is None or (family_of(asked) is family and not asked.is_loopback):
+            yield Element(f"{name}{int(family)}", (target, int(mapping.protocol), port_part(mapping.container)))
 
 
 def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[RelayNeed, ...]:
     """What the kernel can't carry: an IPv6 host port of an endpoint that has only IPv4, and ::1 where
     frames of a bridge cross the inet hooks. SCTP is not relayed."""
     targets = _targets(world, sandbox)
+    has_v6 = gateway_endpoint(world, sandbox.id, Family.V6) is not None
     needs = []
     for binding in sandbox.bindings:
         if binding.protocol is Protocol.SCTP or not facts.ipv6:
@@ -76,7 +83,7 @@ def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[RelayNeed
         if binding.host_address is not None and family_of(binding.host_address) is not Family.V6:
             continue
         target = targets.get(Family.V6)
-        if target is None and Family.V4 in targets:
+        if not has_v6 and Family.V4 in targets:
             needs.append(RelayNeed(sandbox.id, binding, targets[Family.V4]))
         elif target is not None and facts.bridge_nf_call.get(Family.V6, False) and _at_loopback(binding.host_address):
             needs.append(RelayNeed(sandbox.id, binding, target))

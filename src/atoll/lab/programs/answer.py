@@ -86,7 +86,7 @@ def sctp_answer(raw: socket.socket, name: str, ports: set[int]) -> Ready:
             return
         cookie = f"{name} {client[0]} {packet.source_port}".encode()
         reply = sctp.SctpPacket(packet.target_port, packet.source_port, packet.tag, sctp.INIT_ACK, 1, cookie)
-        raw.sendto(sctp.encode(reply), (client[0], 0))
+        raw.sendto(sctp.encode(reply), client)
 
     return ready
 

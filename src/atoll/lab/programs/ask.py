@@ -2,7 +2,7 @@
 
 Reads from stdin a JSON list of `[ID, PROTOCOL, ADDRESS, PORT, WAIT_S]`, writes a JSON object of
 ID to `[ANSWER, ERROR]`, of which one is "". ERROR is `timeout`, `closed` (the stream ended without an answer), or
-an errno name.
+an errno name. PROTOCOL `icmp` is an echo request; PORT means nothing to it, and the answer is who replied.
 """
 
 import errno
@@ -13,11 +13,14 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from atoll.lab.programs import sctp
+from atoll.lab.programs import icmp, sctp
 
 SCTP_SOURCE_PORT = 20000
 """First source port of hand-made SCTP; each question takes the next."""
+
+SocketAddress = tuple[Any, ...]
 
 
 @dataclass
@@ -25,9 +28,10 @@ class Question:
     """One question that is under way."""
 
     id: str
+    protocol: str
     endpoint: socket.socket
     deadline: float
-    sctp_port: int = 0
+    number: int
 
 
 def main() -> None:
@@ -36,10 +40,9 @@ def main() -> None:
     answers: dict[str, tuple[str, str]] = {}
     waiting: dict[str, Question] = {}
     for number, (name, protocol, address, port, wait_s) in enumerate(json.load(sys.stdin)):
-        source_port = SCTP_SOURCE_PORT + number if protocol == "sctp" else 0
-        question = Question(name, open_endpoint(protocol, address), time.monotonic() + wait_s, source_port)
+        question = Question(name, protocol, open_endpoint(protocol, address), time.monotonic() + wait_s, number)
         try:
-            send(question, protocol, address, port)
+            send(question, address, port)
         except OSError as error:
             answers[name] = ("", errno.errorcode[error.errno or 0])
             question.endpoint.close()
@@ -65,40 +68,57 @@ def open_endpoint(protocol: str, address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     if protocol == "sctp":
         endpoint = socket.socket(family, socket.SOCK_RAW, sctp.IPPROTO_SCTP)
+    elif protocol == "icmp":
+        endpoint = socket.socket(family, socket.SOCK_RAW, icmp.protocol_of(family))
     else:
         endpoint = socket.socket(family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
     endpoint.setblocking(False)
     return endpoint
 
 
-def send(question: Question, protocol: str, address: str, port: int) -> None:
+def send(question: Question, address: str, port: int) -> None:
     """Begin the exchange; for TCP that's the connection alone."""
     endpoint = question.endpoint
-    if protocol == "sctp":
-        packet = sctp.SctpPacket(question.sctp_port, port, 0, sctp.INIT, 1)
-        endpoint.sendto(sctp.encode(packet), (address, 0))
+    # A link-local address has its scope behind a %.
+    target = socket.getaddrinfo(address, port, endpoint.family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4]
+    if question.protocol == "sctp":
+        packet = sctp.SctpPacket(SCTP_SOURCE_PORT + question.number, port, 0, sctp.INIT, 1)
+        endpoint.sendto(sctp.encode(packet), _without_port(target))
         return
-    result = endpoint.connect_ex((address, port))
+    if question.protocol == "icmp":
+        endpoint.sendto(
+            icmp.encode_request(endpoint.family, os.getpid() & 0xFFFF, question.number), _without_port(target)
+        )
+        return
+    result = endpoint.connect_ex(target)
     if result not in (0, errno.EINPROGRESS):
         raise OSError(result, os.strerror(result))
-    if protocol == "udp":
+    if question.protocol == "udp":
         endpoint.send(b"who am I?")
+
+
+def _without_port(address: SocketAddress) -> SocketAddress:
+    # What raw sockets take: IPv6 refuses a port that isn't 0.
+    return (address[0], 0, *address[2:])
 
 
 def receive(question: Question) -> tuple[str, str] | None:
     """The answer or the error that has arrived; None when it wasn't for this question."""
     try:
-        octets = question.endpoint.recv(2048)
+        octets, sender = question.endpoint.recvfrom(2048)
     except BlockingIOError:
         return None
     except OSError as error:
         return "", errno.errorcode[error.errno or 0]
-    if not question.sctp_port:
+    if question.protocol in ("tcp", "udp"):
         return (octets.decode(errors="replace"), "") if octets else ("", "closed")
-    if question.endpoint.family == socket.AF_INET:
+    if question.endpoint.family == socket.AF_INET:  # IPv4 raw sockets give the IP header too, raw(7)
         octets = octets[(octets[0] & 15) * 4 :]
+    if question.protocol == "icmp":
+        is_mine = icmp.is_reply(question.endpoint.family, octets, os.getpid() & 0xFFFF, question.number)
+        return (f"{sender[0]}  0", "") if is_mine else None
     packet = sctp.decode(octets)
-    if packet is None or packet.kind != sctp.INIT_ACK or packet.target_port != question.sctp_port:
+    if packet is None or packet.kind != sctp.INIT_ACK or packet.target_port != SCTP_SOURCE_PORT + question.number:
         return None
     return packet.cookie.decode(errors="replace"), ""
 

@@ -59,10 +59,17 @@ def decode(octets: bytes) -> SctpPacket | None:
 
 
 def crc32c(octets: bytes) -> int:
-    """CRC32c of a few dozen bytes, bit by bit."""
+    """CRC32c."""
     value = 0xFFFFFFFF
     for octet in octets:
-        value ^= octet
-        for _ in range(8):
-            value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+        value = value >> 8 ^ _OF_OCTET[(value ^ octet) & 0xFF]
     return value ^ 0xFFFFFFFF
+
+
+def _after_octet(value: int) -> int:
+    for _ in range(8):
+        value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+    return value
+
+
+_OF_OCTET = tuple(map(_after_octet, range(256)))
