@@ -207,6 +207,7 @@ def test_an_uplink_with_a_smaller_mtu(well: Patient) -> None:
     assert fronts["Severity"] == "warning" and any("--mtu 1400" in line for line in fronts["Remedy"])
     well.cure(fronts)
     assert well.host.inspect("network", "front")["Options"]["com.docker.network.driver.mtu"] == "1400"
+    assert well.host.inspect("sandbox", "web")["Networks"]["front"]["IPAddress"] == WEB_ADDRESS
     assert well.reaches() == "web"
     well.cure(well.find("mtu", "network bridge"))
     assert well.serious() == [] and well.find("mtu", "network bridge")["Severity"] == "note"

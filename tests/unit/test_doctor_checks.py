@@ -8,6 +8,7 @@ import pytest
 
 from atoll.doctor.diagnose import diagnose
 from atoll.doctor.finding import Finding, Kind, Severity
+from atoll.doctor.remedies import make_anew
 from atoll.doctor.snapshot import Snapshot
 from atoll.kernel.diagnosis.managers import read_managers
 from atoll.model.addresses import Family
@@ -25,7 +26,7 @@ from atoll.model.hostview import (
 )
 from atoll.model.ports import PortBinding, PortRange, Protocol
 from atoll.model.ruleset import Chain, Ruleset, Tool, Verdict
-from atoll.model.world import World
+from atoll.model.world import Allowance, World
 from tests.support.worlds import a_network, a_sandbox, an_endpoint, an_id
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "doctor.md"
@@ -186,11 +187,26 @@ def test_a_network_moves_to_a_free_subnet_with_all_who_are_on_it() -> None:
     assert finding.remedy == (
         "atoll network disconnect front web",
         "atoll network rm front",
-        "atoll network create --subnet 10.192.1.0/24 --subnet fd88::/64 --ipv6 front",
+        "atoll network create --subnet 10.192.1.0/24 --subnet fd88::/64 --gateway fd88::1 --ipv6 front",
         "atoll network connect front web",
     )
     predefined = replace(WELL, world=World.of((replace(FRONT, name="bridge"),)))
     assert the(found_in(predefined, addresses=(address,))).remedy == ("ip address del 10.88.0.9/25 dev eth1",)
+
+
+def test_a_network_that_is_made_anew_keeps_what_it_had() -> None:
+    options = {"com.docker.network.bridge.name": "br 0", "com.docker.network.driver.mtu": "9000"}
+    back = a_network(4, "back", "10.89.0.0/24")
+    front = replace(FRONT, internal=False, labels={"a": "it's"}, options=options)
+    pinned = replace(an_endpoint(3, front, WEB), static=(ip_address("10.88.0.2"),), aliases=("db",), gateway_priority=7)
+    world = World.of((front, back, WEB, pinned, Allowance(back.id, front.id)))
+    assert make_anew(replace(WELL, world=world), front, mtu_bytes=1400)[1:] == (
+        "atoll network rm front",
+        "atoll network create --subnet 10.88.0.0/24 --gateway 10.88.0.1 --subnet fd88::/64 --gateway fd88::1 --ipv6 "
+        "-o 'com.docker.network.bridge.name=br 0' --label 'a=it'\"'\"'s' --mtu 1400 front",
+        "atoll network allow --one-way back front",
+        "atoll network connect --ip 10.88.0.2 --alias db --gw-priority 7 front web",
+    )
 
 
 def test_a_vpn_that_takes_over_is_the_uplink() -> None:

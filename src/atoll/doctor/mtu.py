@@ -50,7 +50,7 @@ def _uplink(
 ) -> Finding:
     (ifname, mtu), (name, carried) = uplink, bridge
     breaks = "connections that stall where messages about the path's MTU (ICMP) are filtered"
-    remedy = _CLAMP if network.predefined else make_anew(snapshot, network, f"{_subnets(network)} --mtu {mtu}")
+    remedy = _CLAMP if network.predefined else make_anew(snapshot, network, mtu_bytes=mtu)
     return Finding(
         Severity.NOTE if clamped else Severity.WARNING,
         Kind.MTU,
@@ -59,7 +59,3 @@ def _uplink(
         "nothing of TCP, whose segments are clamped; large datagrams may be lost" if clamped else breaks,
         () if clamped else remedy,
     )
-
-
-def _subnets(network: Network) -> str:
-    return " ".join(f"--subnet {pool.subnet}" for pool in network.pools) + (" --ipv6" if network.ipv6 else "")

@@ -60,10 +60,7 @@ def _move(snapshot: Snapshot, network: Network, pool: Pool, away: str) -> tuple[
     """Move the network; the default one can't be, so there it is the host's side that has to go."""
     if network.predefined:
         return (away,)
-    others = [f"--subnet {other.subnet}" for other in network.pools if other is not pool]
-    if any(other.family is Family.V6 for other in network.pools):
-        others.append("--ipv6")
-    return make_anew(snapshot, network, " ".join([f"--subnet {_free_subnet(snapshot, pool.family)}", *others]))
+    return make_anew(snapshot, network, moved={pool.family: _free_subnet(snapshot, pool.family)})
 
 
 def _free_subnet(snapshot: Snapshot, family: Family) -> IPNetwork:
