@@ -110,13 +110,14 @@ class Engine:
             self._watch.take(notices)
 
     def sweep(self) -> None:
-        """Look at everything again, for what changes without a notice (sysctls)."""
+        """Look at everything again, for what changes without a notice: sysctls, a relay that died."""
         if not self.ready:
             return
         self._context.path.look()
         # A namespace without a cable of ours goes without a notice.
         startup.release_dead(self._context, self._sandboxes)
         self._context.reconciler.sweep_host()
+        self._context.start_relay()
 
     def idle(self) -> float | None:
         """Do a slice of background work; seconds to wait before the next, None when there is nothing left."""
