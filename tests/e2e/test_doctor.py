@@ -260,7 +260,7 @@ def test_a_port_taken_while_the_daemon_was_away(well: Patient) -> None:
 
 def test_a_table_that_was_there_before_is_not_owned() -> None:
     with patient(before="nft add table inet atoll") as found:
-        finding = found.find("table-ownership", "table inet atoll is not owned")
+        finding = found.find("table-ownership", "inet atoll", "one was there before the daemon")
         assert finding["Severity"] == "warning"
         found.cure(finding)
         assert (found.serious(), found.reaches()) == ([], "web")

@@ -106,6 +106,13 @@ def test_features() -> None:
     assert the(found_in(old, absent=frozenset({Feature.IPV6}))).severity is Severity.NOTE
 
 
+def test_an_old_kernel_cannot_own_tables() -> None:
+    foreign = replace(WELL, owned=False)
+    assert (the(found_in(foreign)).severity, len(the(found_in(foreign)).remedy)) == (Severity.WARNING, 4)
+    old = the(found_in(foreign, absent=frozenset({Feature.OWNERSHIP})))
+    assert (old.kind, old.severity, old.remedy) == (Kind.OWNERSHIP, Severity.NOTE, ())
+
+
 def test_rules_that_could_not_be_read() -> None:
     finding = the(found_in(ruleset=Ruleset((), ("iptables-legacy-save is not installed",))))
     assert (finding.severity, finding.remedy) == (Severity.NOTE, ("apt-get install iptables",))

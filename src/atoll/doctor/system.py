@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from atoll.doctor.finding import Finding, Kind, Severity
 from atoll.doctor.snapshot import Snapshot
 from atoll.model.addresses import Family
-from atoll.model.firewall import TABLE, TABLE_FAMILY
+from atoll.model.firewall import TABLE
 from atoll.model.hostview import Feature
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
     """Missing features, unread rules, a table that somebody else can change."""
-    for feature in sorted(snapshot.view.absent):
+    for feature in sorted(snapshot.view.absent - {Feature.OWNERSHIP}):
         needed = feature is not Feature.IPV6 or Family.V6 in snapshot.families()
         yield Finding(
             Severity.ERROR if needed else Severity.NOTE,
@@ -35,12 +35,19 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             (f"apt-get install {program}",) if missing else (),
         )
     if not snapshot.owned:
-        table = f"{TABLE_FAMILY} {TABLE}"
+        able = Feature.OWNERSHIP not in snapshot.view.absent
+        reason = "one was there before the daemon" if able else "this kernel has no such tables, Linux 6.9 has"
         yield Finding(
-            Severity.WARNING,
+            Severity.WARNING if able else Severity.NOTE,
             Kind.OWNERSHIP,
-            f"table {table}",
-            f"table {table} is not owned: it was there before the daemon, or Linux is older than 6.9",
-            "nft flush ruleset, or a reload of somebody's firewall, takes it away until it is repaired",
-            ("atoll down", f"nft delete table {table}", "atoll up"),
+            f"tables {TABLE}",
+            f"the tables inet {TABLE} and bridge {TABLE} are not both owned: {reason}",
+            "nft flush ruleset, or a reload of somebody's firewall, takes them away until they are repaired",
+            _remake() if able else (),
         )
+
+
+def _remake() -> tuple[str, ...]:
+    # One that is missing is no reason to stop.
+    gone = (f"nft delete table {family} {TABLE} || true" for family in ("inet", "bridge"))
+    return ("atoll down", *gone, "atoll up")

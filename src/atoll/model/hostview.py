@@ -19,6 +19,7 @@ class Feature(StrEnum):
     NAT = "address translation in nftables"
     FIB = "route look-ups in nftables (fib)"
     INTERVALS = "interval maps in nftables"
+    OWNERSHIP = "nftables tables that are owned and persist"
     IPV6 = "IPv6"
 
 
