@@ -69,7 +69,7 @@ def elements_of(name: str, network: str) -> list[Element]:
         elements += [
             Element(f"lan{int(family)}", (bridge, subnet(network, family))),
             Element("masq", (NFPROTO[family], bridge)),
-            Element(f"gateway{int(family)}", (at(network, 1, family),)),
+            Element(f"subnet{int(family)}", (NFPROTO[family], subnet(network, family))),
         ]
     return elements
 

@@ -35,6 +35,7 @@ SPANS: dict[PartType, Part] = {
     PartType.IPV6: address_part(ip_network("fd01::/64")),
     PartType.PROTOCOL: 17,
     PartType.SERVICE: Span(10000, 60000),
+    PartType.NFPROTO: 2,
 }
 ANYWHERE = address_part(ip_network("0.0.0.0/0"))
 

@@ -227,15 +227,15 @@ def test_refill_puts_exactly_these_elements(host: str, firewall: Firewall) -> No
 
 
 def test_what_traffic_counts_does_not_make_the_table_wrong(host: str, firewall: Firewall) -> None:
-    firewall.refill([Element("gateway4", (IPv4Address("10.7.0.1"),))])
+    firewall.refill([Element("subnet4", (2, IPv4Address("10.7.0.1")))])
     run(host, "ip link add at-a address 02:00:00:00:00:0a type veth peer name at-b")
     run(host, "ip link set at-a up")
     run(host, "ip link set at-b up")
     run(host, "ip addr add 10.7.0.1/24 dev at-a")
     before = {each.rule: each.count for each in firewall.counters()}
-    assert before["ip daddr @gateway4 counter drop"] == Count()
+    assert before["meta nfproto . ip daddr @subnet4 counter drop"] == Count()
     inside(host, lambda: knock("at-b", "02:00:00:00:00:0a", "10.7.0.1"))
-    assert RuleCount("input", "ip daddr @gateway4 counter drop", Count(1, 28)) in firewall.counters()
+    assert RuleCount("input", "meta nfproto . ip daddr @subnet4 counter drop", Count(1, 28)) in firewall.counters()
     assert not firewall.ensure()
 
 

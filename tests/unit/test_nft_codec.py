@@ -153,9 +153,9 @@ def test_a_lone_part_is_not_filled_up() -> None:
 
 def test_an_address_of_the_wrong_family_is_refused() -> None:
     with pytest.raises(AssertionError, match="is not an IPv6 address"):
-        CODECS["gateway6"].encode(Element("gateway6", (IPv4Address("10.0.0.1"),)))
+        CODECS["subnet6"].encode(Element("subnet6", (10, IPv4Address("10.0.0.1"))))
     with pytest.raises(AssertionError, match="is not an IPv4 address"):
-        CODECS["gateway4"].encode(Element("gateway4", (IPv6Address("::1"),)))
+        CODECS["subnet4"].encode(Element("subnet4", (2, IPv6Address("::1"))))
 
 
 def test_an_interval_of_one_value_is_that_value() -> None:

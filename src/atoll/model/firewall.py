@@ -65,6 +65,7 @@ SETS: Mapping[str, SetType] = MappingProxyType(
         [
             _set("nets", "ifname"),
             _set("internal", "ifname"),
+            _set("isolated", "nf_proto . ifname"),
             _set("unprotected", "nf_proto . ifname"),
             _set("routed", "nf_proto . ifname"),
             _set("masq", "nf_proto . ifname", counted=True),
@@ -75,8 +76,8 @@ SETS: Mapping[str, SetType] = MappingProxyType(
             _set("snat6", "ifname", "ipv6_addr", counted=True),
             _set("lan4", "ifname . ipv4_addr", interval=True),
             _set("lan6", "ifname . ipv6_addr", interval=True),
-            _set("gateway4", "ipv4_addr"),
-            _set("gateway6", "ipv6_addr"),
+            _set("subnet4", "nf_proto . ipv4_addr", interval=True),
+            _set("subnet6", "nf_proto . ipv6_addr", interval=True),
             _set("any4", "inet_proto . inet_service", "ipv4_addr . inet_service", counted=True),
             _set("any6", "inet_proto . inet_service", "ipv6_addr . inet_service", counted=True),
             _set("addr4", "ipv4_addr . inet_proto . inet_service", "ipv4_addr . inet_service", counted=True),

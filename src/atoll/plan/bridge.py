@@ -29,6 +29,9 @@ from atoll.model.options import BridgeOptions, GatewayMode
 from atoll.model.sandbox import Endpoint
 from atoll.plan.segments import segment_ifname
 
+ARP_IGNORE_ALL = "8"
+"""Answer no ARP request at all. Source: the kernel's ip-sysctl.rst."""
+
 LOOPBACK_ROUTE_METRIC = 4096
 """Behind the kernel's own route to ::1, which has metric 0."""
 
@@ -143,6 +146,9 @@ def _bridge_sysctls(network: Network, ifname: str, facts: HostFacts) -> Iterator
     if network.pool(Family.V4) is not None:
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/forwarding", "1")
         yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/route_localnet", "1")
+        if _options(network).mode4 is GatewayMode.ISOLATED:
+            # Otherwise it would answer for its addresses on other interfaces.
+            yield Sysctl(HOST, f"net/ipv4/conf/{ifname}/arp_ignore", ARP_IGNORE_ALL)
     if facts.ipv6 and _options(network).allows_ipv6:
         # Without a pool no link-local address either: an IPv4-only network has no IPv6, an isolated one no host.
         has_v6 = network.pool(Family.V6) is not None and host_has_gateway(_options(network), Family.V6)
@@ -162,7 +168,9 @@ def _network_elements(network: Network, options: BridgeOptions) -> Iterator[Elem
     for pool in network.pools:
         yield _lan(bridge, pool)
         if host_has_gateway(options, pool.family):
-            yield Element(f"gateway{int(pool.family)}", (pool.gateway,))
+            yield Element(f"subnet{int(pool.family)}", (pool.family.nfproto, _whole(pool)))
+        if options.mode(pool.family) is GatewayMode.ISOLATED:
+            yield Element("isolated", (pool.family.nfproto, bridge))
         if not network.internal:
             yield from _way_out(options, pool.family)
     for trusted in options.trusted:
@@ -176,11 +184,15 @@ def _way_out(options: BridgeOptions, family: Family) -> Iterator[Element]:
         return
     if mode is GatewayMode.UNPROTECTED:
         yield Element("unprotected", (family.nfproto, bridge))
+    if options.masquerade:
+        yield Element("masq", (family.nfproto, bridge))
     if options.masquerade and source is not None:
         yield Element(f"snat{int(family)}", (bridge,), (source,))
-    elif options.masquerade:
-        yield Element("masq", (family.nfproto, bridge))
 
 
 def _lan(bridge: str, pool: Pool) -> Element:
-    return Element(f"lan{int(pool.family)}", (bridge, Span(pool.subnet.network_address, pool.subnet.broadcast_address)))
+    return Element(f"lan{int(pool.family)}", (bridge, _whole(pool)))
+
+
+def _whole(pool: Pool) -> Span:
+    return Span(pool.subnet.network_address, pool.subnet.broadcast_address)

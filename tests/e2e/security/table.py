@@ -1,0 +1,49 @@
+"""The outcomes as text: a line for what is asked of which network, a column an origin."""
+
+from collections.abc import Iterable, Mapping
+
+from tests.e2e.security.cells import Cell, Origin, Target
+from tests.e2e.security.nets import NETS
+from tests.e2e.security.rules import Outcome, expected
+
+WIDTH = 26
+
+
+def render(results: Mapping[Cell, Outcome | str], surroundings: str) -> str:
+    """The table of one stage: what was seen, `!` before what was not expected, protocols apart where they differ."""
+    head = f"{'network':<17}{'asked':<34}" + "".join(f"{origin.value:<{WIDTH}}" for origin in Origin).rstrip()
+    lines = [f"{surroundings}: who answers, and as whom the client is seen", head]
+    for net in NETS:
+        for target in Target:
+            rows = [cell for cell in results if (cell.net, cell.target) == (net, target)]
+            if rows:
+                shown = "".join(f"{_show(results, [c for c in rows if c.origin is o]):<{WIDTH}}" for o in Origin)
+                lines.append(f"{net:<17}{target.value:<34}{shown}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def failing(results: Mapping[Cell, Outcome | str]) -> list[str]:
+    """A line for each cell that didn't come out as it must."""
+    return [
+        f"{cell.id}: expected {_word(expected(cell))}, got {_word(seen)}"
+        for cell, seen in results.items()
+        if seen != expected(cell)
+    ]
+
+
+def _show(results: Mapping[Cell, Outcome | str], cells: Iterable[Cell]) -> str:
+    """One word where all families and protocols agree."""
+    groups: dict[str, list[str]] = {}
+    for cell in cells:
+        mark = "" if results[cell] == expected(cell) else "!"
+        groups.setdefault(f"{mark}{_word(results[cell])}", []).append(f"{cell.protocol}{cell.version}")
+    if len(groups) < 2:
+        return next(iter(groups), "")
+    by_family = {word: {name[-1] for name in names} for word, names in groups.items()}
+    if sum(map(len, by_family.values())) == len(set().union(*by_family.values())):
+        return ", ".join(f"v{''.join(sorted(families))} {word}" for word, families in by_family.items())
+    return ", ".join(f"{word} ({' '.join(names)})" for word, names in groups.items())
+
+
+def _word(outcome: Outcome | str) -> str:
+    return "closed" if outcome is Outcome.CLOSED else str(outcome)
