@@ -267,6 +267,38 @@ def test_long_range_has_no_sockets_and_meets_listeners(host: str, protocol: Prot
     holder.release(OWNER)
 
 
+@pytest.mark.parametrize("protocol", [TCP, UDP])
+def test_very_many_ports_of_one_call_have_no_sockets_and_meet_listeners(host: str, protocol: Protocol) -> None:
+    holder = SocketHolder()
+    wanted = [binding(port, protocol=protocol) for port in range(20000, 22000, 4)]
+    listen = f"{protocol.name}-{'LISTEN' if protocol is TCP else 'RECV'}"
+    with running(host, ["socat", "-u", f"{listen}:20400", "STDIO"]) as one:
+        eventually(lambda: inside(host, lambda: sockets_at(protocol, 20400)))
+        error = refused(host, lambda: holder.hold(OWNER, wanted))
+        assert error.message.startswith(f"cannot publish 0.0.0.0:20400/{protocol.word}: the port is held by socat")
+        assert f"(pid {one.pid})" in error.message
+    eventually(lambda: inside(host, lambda: not sockets_at(protocol, 20400)))
+    with running(host, ["socat", "-u", f"{listen}:20401", "STDIO"]):
+        eventually(lambda: inside(host, lambda: sockets_at(protocol, 20401)))
+        inside(host, lambda: holder.hold(OWNER, wanted))
+    assert holder.sockets(OWNER) == []
+    for theirs in (wanted[1], binding(20001, 20004, protocol=protocol), binding(19000, 20000, protocol=protocol)):
+        assert refused(host, lambda theirs=theirs: holder.hold(OTHER, [theirs])).subject == OWNER
+    holder.release(OWNER, wanted[:100])
+    inside(host, lambda: holder.hold(OTHER, wanted[:100]))
+    holder.release(OWNER)
+    holder.release(OTHER)
+
+
+@pytest.mark.parametrize("count", [2, 600])
+def test_call_that_asks_for_a_port_twice_holds_nothing(host: str, count: int) -> None:
+    holder = SocketHolder()
+    wanted = [binding(port) for port in range(20000, 20000 + count)]
+    assert refused(host, lambda: holder.hold(OWNER, [*wanted, binding(19999, 20000)])).subject == OWNER
+    inside(host, lambda: holder.hold(OTHER, wanted))
+    holder.release(OTHER)
+
+
 @pytest.mark.parametrize("protocol", [TCP, UDP, SCTP])
 @pytest.mark.parametrize("address", ["10.99.0.1", "fd99::1"])
 @pytest.mark.parametrize("last", [8080, 9000])

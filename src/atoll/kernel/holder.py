@@ -13,12 +13,17 @@ from pathlib import Path
 from atoll.errors import PortTaken
 from atoll.kernel.listeners import BoundSocket, first_in, holder_of, listeners, sockets_at
 from atoll.kernel.portsocket import SOCKET_TYPES, addresses_to_bind, bind_port, require_local, show_port
-from atoll.model.addresses import IPAddress, family_of
+from atoll.model.addresses import IPAddress
+from atoll.model.heldports import HeldPorts
 from atoll.model.names import short_id
-from atoll.model.ports import PortBinding, PortRange, Protocol
+from atoll.model.ports import PortBinding, PortRange, Protocol, addresses_meet
 
 SOCKETS_PER_BINDING_MAX = 64
 """Longer ranges are claimed without sockets. A family counts apart."""
+
+PORTS_BOUND_MAX = 256
+"""Ports of one call beyond which none is bound. Two sockets a port: a thousand sockets take 7 ms to bind and 5 to
+close, and a process may have as few as 20,000 files."""
 
 
 class Survivor(typing.Protocol):
@@ -43,8 +48,8 @@ class SocketHolder:
     def __init__(self, survivor: Survivor | None = None) -> None:
         self._survivor = survivor
         self._held: dict[str, dict[PortBinding, tuple[socket.socket, ...]]] = {}
-        self._claims: dict[PortBinding, str] = {}
-        """Owners of the bindings that have no sockets: they are found by looking, not by binding."""
+        self._ports = HeldPorts()
+        """The ports of all that is held."""
 
     def hold(self, owner: str, bindings: Sequence[PortBinding]) -> None:
         """Hold all of `bindings` for `owner`, or none.
@@ -54,26 +59,34 @@ class SocketHolder:
         when no file is left to open, KernelError.
         """
         had = self._held.get(owner, {})
-        new: dict[PortBinding, tuple[socket.socket, ...]] = {}
+        wanted = [binding for binding in dict.fromkeys(bindings) if binding not in had]
+        addresses = {address: addresses_to_bind(address) for address in {binding.host_address for binding in wanted}}
+        for address in {address for several in addresses.values() for address in several}:
+            require_local(address)
+        self._require_unheld(owner, wanted)
+        bound = [binding for binding in wanted if _is_bindable(binding)]
+        if sum(len(binding.host) for binding in bound) > PORTS_BOUND_MAX:
+            bound = []
+        new: dict[PortBinding, tuple[socket.socket, ...]] = dict.fromkeys(wanted, ())
         try:
-            for binding in dict.fromkeys(bindings):
-                if binding not in had:
-                    new[binding] = self._take(binding)
-                    self._held.setdefault(owner, {})[binding] = new[binding]
-                    if not new[binding]:
-                        self._claims[binding] = owner
+            self._require_silence([binding for binding in wanted if not (bound and _is_bindable(binding))])
+            for binding in bound:
+                new[binding] = self._bind(binding, addresses[binding.host_address])
         except BaseException:
-            self.release(owner, tuple(new))
+            for sockets in new.values():
+                _close(sockets)
             raise
+        if new:
+            self._held.setdefault(owner, {}).update(new)
+            self._ports = self._ports.after(come=wanted)
 
     def release(self, owner: str, bindings: Sequence[PortBinding] | None = None) -> None:
         """Let go of an owner's bindings, all of them by default. What is not held is no error."""
         held = self._held.get(owner, {})
-        for binding in tuple(held) if bindings is None else bindings:
-            for each in held.pop(binding, ()):
-                each.close()
-            if self._claims.get(binding) == owner:
-                del self._claims[binding]
+        gone = [binding for binding in (tuple(held) if bindings is None else bindings) if binding in held]
+        for binding in gone:
+            _close(held.pop(binding))
+        self._ports = self._ports.after(gone=gone)
         if not held:
             self._held.pop(owner, None)
 
@@ -95,26 +108,19 @@ class SocketHolder:
         first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
         return PortRange(int(first), int(last))
 
-    def _take(self, binding: PortBinding) -> tuple[socket.socket, ...]:
-        """The sockets of one binding, none for one that is claimed by looking."""
-        addresses = addresses_to_bind(binding.host_address)
-        for address in addresses:
-            require_local(address)
-        self._require_unclaimed(binding)
-        if binding.protocol not in SOCKET_TYPES or len(binding.host) > SOCKETS_PER_BINDING_MAX:
-            self._require_silence(binding)
-            return ()
+    def _bind(self, binding: PortBinding, addresses: Sequence[IPAddress]) -> tuple[socket.socket, ...]:
+        """The sockets of one binding. Raises PortTaken."""
         opened: list[socket.socket] = []
         try:
             for address in addresses:
-                opened += self._bind(binding.protocol, address, binding.host)
+                opened += self._bind_at(binding.protocol, address, binding.host)
         except BaseException:
             _close(opened)
             raise
         return tuple(opened)
 
-    def _bind(self, protocol: Protocol, address: IPAddress, ports: PortRange) -> Sequence[socket.socket]:
-        """The sockets of some ports of one address, ours or those of an heir. Raises PortTaken."""
+    def _bind_at(self, protocol: Protocol, address: IPAddress, ports: PortRange) -> Sequence[socket.socket]:
+        """The sockets of some ports of one address, ours or those of the survivor. Raises PortTaken."""
         opened: list[socket.socket] = []
         try:
             for port in range(ports.first, ports.last + 1):
@@ -129,21 +135,29 @@ class SocketHolder:
             raise
         return opened
 
-    def _require_unclaimed(self, binding: PortBinding) -> None:
-        """Against claims without sockets; those with sockets are met by binding."""
-        for claim, owner in self._claims.items():
-            if _overlap(binding, claim):
-                port = max(binding.host.first, claim.host.first)
-                raise _taken_by_sandbox(binding.protocol, binding.host_address or claim.host_address, port, owner)
-
-    def _require_silence(self, binding: PortBinding) -> None:
-        """Nobody has a port of `binding`: neither an owner here nor a socket of the host."""
-        for owner, held in self._held.items():
-            for other in held:
+    def _require_unheld(self, owner: str, wanted: Sequence[PortBinding]) -> None:
+        """None of these meets what is held here, or another of them."""
+        if self._ports.admits(wanted):
+            return
+        earlier = [(other, each) for each, held in self._held.items() for other in held]
+        for binding in wanted:
+            for other, other_owner in earlier:
                 if _overlap(binding, other):
                     port = max(binding.host.first, other.host.first)
-                    raise _taken_by_sandbox(binding.protocol, binding.host_address or other.host_address, port, owner)
-        there = listeners((binding.protocol,))
+                    address = binding.host_address or other.host_address
+                    raise _taken_by_sandbox(binding.protocol, address, port, other_owner)
+            earlier.append((binding, owner))
+
+    def _require_silence(self, claimed: Sequence[PortBinding]) -> None:
+        """No socket of the host has a port of these, which are claimed without sockets."""
+        for protocol in {binding.protocol for binding in claimed}:
+            mine = [binding for binding in claimed if binding.protocol is protocol]
+            bits = HeldPorts().after(come=mine).meeting(protocol, None)
+            near = [each for each in listeners((protocol,)) if bits >> each.port & 1]
+            for binding in mine if near else ():
+                self._require_silent(binding, near)
+
+    def _require_silent(self, binding: PortBinding, there: Sequence[BoundSocket]) -> None:
         found = first_in(there, binding.protocol, binding.host_address, binding.host)
         if found is not None:
             found = first_in(self._strangers(there, binding), binding.protocol, binding.host_address, binding.host)
@@ -164,11 +178,6 @@ class SocketHolder:
 
     def _inherit(self, protocol: Protocol, address: IPAddress, ports: PortRange, busy: int) -> Sequence[socket.socket]:
         """The survivor's sockets of `ports`, of which `busy` can't be bound. Raises PortTaken naming who has that."""
-        one = PortRange(busy, busy)
-        wanted = PortBinding(protocol, address, one, one)
-        for owner, held in self._held.items():
-            if any(_overlap(wanted, binding) for binding in held):
-                raise _taken_by_sandbox(protocol, address, busy, owner)
         inherited = self._survivor.sockets(protocol, address, ports) if self._survivor is not None else ()
         if not inherited:
             raise taken(protocol, address, busy)
@@ -183,19 +192,17 @@ def taken(protocol: Protocol, address: IPAddress, port: int) -> PortTaken:
     return _taken_by_process(protocol, address, port, found[0] if found else None)
 
 
+def _is_bindable(binding: PortBinding) -> bool:
+    return binding.protocol in SOCKET_TYPES and len(binding.host) <= SOCKETS_PER_BINDING_MAX
+
+
 def _overlap(one: PortBinding, other: PortBinding) -> bool:
     """True when both can't be held at once."""
     return (
         one.protocol is other.protocol
         and one.host.overlaps(other.host)
-        and _addresses_meet(one.host_address, other.host_address)
+        and addresses_meet(one.host_address, other.host_address)
     )
-
-
-def _addresses_meet(one: IPAddress | None, other: IPAddress | None) -> bool:
-    if one is None or other is None or one == other:
-        return True
-    return family_of(one) is family_of(other) and (one.is_unspecified or other.is_unspecified)
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

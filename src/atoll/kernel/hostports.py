@@ -10,7 +10,7 @@ class HostPorts(Protocol):
     """Holds host ports for sandboxes. Used by one thread.
 
     Up to 64 ports of a binding are held by bound sockets of TCP or UDP, so that nobody else can
-    have them; larger ranges, and SCTP, are checked against one dump of listeners.
+    have them; larger ranges, SCTP, and calls for more than 256 ports are checked against one dump of listeners.
     """
 
     def hold(self, owner: str, bindings: Sequence[PortBinding]) -> None:
