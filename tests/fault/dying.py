@@ -75,6 +75,10 @@ class DyingKernel:
         """As the kernel does."""
         self._kernel.purge()
 
+    def owned(self) -> bool:
+        """As the kernel does."""
+        return self._kernel.owned()
+
     def observe(self, items: Iterable[Item], locate: Locate) -> State:
         """As the kernel does."""
         return self._kernel.observe(items, locate)

@@ -6,7 +6,7 @@ from atoll.errors import Exhausted, PortTaken
 from atoll.ipam.hostports import bind
 from atoll.kernel.hostports import HostPorts
 from atoll.model.addresses import IPAddress
-from atoll.model.ports import PortBinding, PortMapping, PortRange, Protocol
+from atoll.model.ports import PORT_MAX, PortBinding, PortMapping, PortRange, Protocol
 from atoll.model.world import World
 
 TRIES_MAX = 64
@@ -35,13 +35,15 @@ def hold_mappings(
     """
     if not mappings:
         return ()
+    # Read from /proc, which takes as long as binding a dozen ports.
+    ephemeral = ports.ephemeral() if any(mapping.host is None for mapping in mappings) else PortRange(1, PORT_MAX)
     busy: frozenset[tuple[Protocol, PortRange]] = frozenset()
     for _ in range(TRIES_MAX):
         bindings = bind(
             mappings,
             held=world.held_ports,
             holders=lambda: held_bindings(world),
-            ephemeral=ports.ephemeral(),
+            ephemeral=ephemeral,
             default_address=default_address,
             start=start,
             busy=busy,

@@ -9,10 +9,25 @@ from atoll.kernel.kernel import Kernel, Locate
 from atoll.kernel.undo import apply
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
-from atoll.model.items import Bridge, Element, Item, Joint, Netns, State, Veth, state_of
+from atoll.model.items import (
+    HOST,
+    Address,
+    Bridge,
+    Element,
+    Interface,
+    Item,
+    Joint,
+    Neighbour,
+    Netns,
+    Route,
+    State,
+    Sysctl,
+    Veth,
+    state_of,
+)
 from atoll.model.names import short_id
 from atoll.model.ops import Op, Step
-from atoll.model.sandbox import NetnsEvidence
+from atoll.model.sandbox import NetnsEvidence, Sandbox, SandboxKind
 from atoll.model.world import Change, Record, World, kind_of
 from atoll.plan.compile import Scope, compile_host, compile_scope, with_segments
 from atoll.plan.diff import Reason, diff
@@ -109,11 +124,30 @@ class Path:
         scope = with_segments(scope, self.world, after)
         before_state = compile_scope(self.world, scope, self.facts, self.closed)
         after_state = compile_scope(after, scope, self.facts, self.closed)
-        observed = self._kernel.observe({**before_state, **after_state}.values(), locate_in(after, self.world))
+        new = (
+            record for record in change.puts if isinstance(record, Sandbox) and record.id not in self.world.sandboxes
+        )
+        made = frozenset(sandbox.id for sandbox in new if sandbox.kind is SandboxKind.MADE)
+        observed = self._observed(before_state, after_state, made, locate_in(after, self.world))
         check_owners(after_state, observed)
         ops = diff(after_state, observed, reason_in(after, self.world))
         steps: tuple[Step, ...] = (*ops, *flushes(self.world, after, scope), *announcements(ops, after, scope))
         return Planned(change, after, scope, steps)
+
+    def _observed(self, before: State, after: State, made: frozenset[str], locate: Locate) -> State:
+        """What is there of the keys of two states, looking only where it isn't known.
+
+        While nobody else can change the table its elements are those of the state before: a thousand of them cost more
+        to ask for than to change. And nothing is in the namespaces of `made`, which are still to be made.
+        """
+        owned = self._kernel.owned()
+        known = {key: item for key, item in before.items() if owned and isinstance(item, Element)}
+        unknown = [
+            item
+            for item in {**before, **after}.values()
+            if not (owned and isinstance(item, Element)) and _namespace_of(item) not in made
+        ]
+        return {**known, **self._kernel.observe(unknown, locate)}
 
     def carry_out(self, planned: Planned) -> None:
         """Commit and apply; when a step fails, undo the steps and the commit.
@@ -153,6 +187,17 @@ class Path:
         wanted = self.compiled(scope)
         observed = self._kernel.observe(wanted.values(), locate_in(self.world))
         return diff(wanted, observed, reason_in(self.world))
+
+
+def _namespace_of(item: Item) -> str:
+    """The sandbox whose namespace an item is in, or is; HOST for what is on the host."""
+    match item:
+        case Netns():
+            return item.id
+        case Interface() | Address() | Route() | Neighbour() | Sysctl():
+            return item.netns
+        case _:
+            return HOST
 
 
 def locate_in(*worlds: World) -> Locate:
