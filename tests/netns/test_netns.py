@@ -118,8 +118,9 @@ def test_nothing_stays_open(host: FreshHost) -> None:
         ("/dev/null", "is not a network namespace"),
         ("/proc/self/ns/uts", "is not a network namespace"),
         ("/etc/hostname/x", "not a directory"),
-        ("", "no such file"),
-        ("a\0b", "not a path"),
+        ("", "does not begin with /"),
+        ("run/netns/x", "does not begin with /"),
+        ("/a\0b", "not a path"),
     ],
 )
 def test_what_is_no_namespace_is_named(path: str, reason: str) -> None:
