@@ -225,6 +225,28 @@ def test_ports_that_move_or_go_are_forgotten_by_conntrack() -> None:
     assert flushes(world, world, scope) == ()
 
 
+def test_ports_that_go_with_all_their_addresses_are_forgotten_with_those() -> None:
+    world = small_world(bindings=(binding("8080", "80"), binding("8081", "81")))
+    box = next(iter(world.sandboxes.values()))
+    endpoints = world.endpoints_of(box.id)
+    gone = flushes(world, world.after(Change(deletes=(box, *endpoints))), Scope(sandboxes=frozenset({box.id})))
+    addresses = {address.ip for endpoint in endpoints for address in endpoint.addresses}
+    assert {flush.address for flush in gone if flush.source is None} == addresses
+    assert {flush.source for flush in gone if flush.address is None} == addresses
+    assert all(flush.ports is None for flush in gone)
+
+
+def test_only_fresh_ports_without_a_handshake_are_forgotten() -> None:
+    tcp = binding("8080", "80")
+    world = small_world(bindings=(tcp,))
+    box = next(iter(world.sandboxes.values()))
+    udp = dataclasses.replace(tcp, protocol=Protocol.UDP)
+    more = (tcp, dataclasses.replace(tcp, host=PortRange(8081, 8081)), udp)
+    after = world.after(Change(puts=(dataclasses.replace(box, bindings=more),)))
+    (flush,) = flushes(world, after, Scope(sandboxes=frozenset({box.id})))
+    assert (flush.protocol, flush.ports) == (Protocol.UDP, udp.host)
+
+
 def test_disallow_forgets_connections_of_both_subnets() -> None:
     world = small_world()
     web, back = (world.network(name) for name in ("web", "back"))

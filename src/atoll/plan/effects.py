@@ -9,7 +9,7 @@ from atoll.model.ports import PortBinding, Protocol
 from atoll.model.sandbox import Endpoint, Sandbox
 from atoll.model.world import World
 from atoll.plan.compile import Scope
-from atoll.plan.publish import published
+from atoll.plan.publish import opened, targets
 
 
 def flushes(before: World, after: World, scope: Scope) -> tuple[FlushConntrack, ...]:
@@ -46,42 +46,57 @@ def _of_endpoint(world: World, endpoint: Endpoint) -> str:
 def _of_sandbox(before: World, after: World, sandbox_id: str) -> Iterator[FlushConntrack]:
     old, new = before.sandboxes.get(sandbox_id), after.sandboxes.get(sandbox_id)
     name = next((sandbox.name for sandbox in (new, old) if sandbox), sandbox_id)
-    was, now = _led_by_binding(before, old), _led_by_binding(after, new)
-    for binding in {**was, **now}:
-        # A fresh TCP port needs none: its connections begin with a SYN, which is looked at anew.
-        fresh_tcp = binding not in was and binding.protocol is Protocol.TCP
-        if was.get(binding) == now.get(binding) or fresh_tcp:
-            continue
+    gone = _endpoints(before, old).keys() - _endpoints(after, new).keys()
+    free = frozenset(address.ip for endpoint_id in gone for address in before.endpoints[endpoint_id].addresses)
+    for binding in _moved(before, old, after, new, free):
         yield FlushConntrack(
             binding.protocol, address=binding.host_address, ports=binding.host, reason=f"published port of {name}"
         )
     for address in sorted(_opened_at(before, old) - _opened_at(after, new), key=str):
         yield FlushConntrack(address=address, reason=f"own address of {name} is closed again")
-    gone = _endpoints(before, old).keys() - _endpoints(after, new).keys()
-    for endpoint_id in sorted(gone):
-        for address in before.endpoints[endpoint_id].addresses:
-            why = f"address of {name} is free again"
-            yield FlushConntrack(address=address.ip, reason=why)
-            yield FlushConntrack(source=address.ip, reason=why)
+    for address in sorted(free, key=str):
+        why = f"address of {name} is free again"
+        yield FlushConntrack(address=address, reason=why)
+        yield FlushConntrack(source=address, reason=why)
+
+
+def _moved(
+    before: World, old: Sandbox | None, after: World, new: Sandbox | None, free: frozenset[IPAddress]
+) -> tuple[PortBinding, ...]:
+    """Bindings that appear, go, or lead elsewhere."""
+    was, now = _led_to(before, old), _led_to(after, new)
+    had, has = old.bindings if old else (), new.bindings if new else ()
+    gone, fresh = _less(had, has), _less(has, had)
+    # What was led to an address that is free again is forgotten with that.
+    lost = gone if not was <= free else ()
+    # A fresh TCP port needs none: its connections begin with a SYN, which is looked at anew.
+    found = tuple(binding for binding in fresh if binding.protocol is not Protocol.TCP)
+    return (*lost, *found, *(_less(has, fresh) if was != now else ()))
+
+
+def _less(these: tuple[PortBinding, ...], others: tuple[PortBinding, ...]) -> tuple[PortBinding, ...]:
+    """Those of `these` that aren't in `others`."""
+    # The usual cases without hashing each, which for a thousand takes milliseconds.
+    if not these or not others:
+        return these
+    if these == others:
+        return ()
+    known = frozenset(others)
+    return tuple(binding for binding in these if binding not in known)
 
 
 def _endpoints(world: World, sandbox: Sandbox | None) -> dict[str, Endpoint]:
     return {endpoint.id: endpoint for endpoint in world.endpoints_of(sandbox.id)} if sandbox else {}
 
 
-def _led_by_binding(world: World, sandbox: Sandbox | None) -> dict[PortBinding, object]:
-    if sandbox is None or not sandbox.bindings:
-        return {}
-    targets = tuple(sorted({str(element.data[0]) for element in published(world, sandbox) if element.data}))
-    return dict.fromkeys(sandbox.bindings, targets)
+def _led_to(world: World, sandbox: Sandbox | None) -> frozenset[IPAddress]:
+    """Addresses that the sandbox's bindings lead to."""
+    return frozenset(targets(world, sandbox).values()) if sandbox is not None else frozenset()
 
 
 def _opened_at(world: World, sandbox: Sandbox | None) -> frozenset[IPAddress]:
     """Addresses at which ports are reached without translation."""
-    if sandbox is None:
-        return frozenset()
-    first = (element.parts[0] for element in published(world, sandbox) if not element.data)
-    return frozenset(address for address in first if isinstance(address, IPAddress))
+    return frozenset(target for _, target in opened(world, sandbox)) if sandbox is not None else frozenset()
 
 
 def _of_allowance(before: World, after: World, allowance_id: str) -> Iterator[FlushConntrack]:

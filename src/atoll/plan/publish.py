@@ -7,7 +7,6 @@ from atoll.model.addresses import Family, IPAddress, family_of
 from atoll.model.facts import HostFacts
 from atoll.model.firewall import port_part
 from atoll.model.items import Element, Part, Span
-from atoll.model.network import Network
 from atoll.model.ports import PortBinding, Protocol
 from atoll.model.sandbox import Sandbox
 from atoll.model.world import World
@@ -36,24 +35,34 @@ def published(world: World, sandbox: Sandbox) -> tuple[Element, ...]:
     numbers. Where it is routed, the container's own ports are opened; a host address then says only which
     family is meant, and one of the loopback's that nobody outside is.
     """
-    if not sandbox.mappings and not sandbox.bindings:
-        return ()
     elements: list[Element] = []
-    for family in Family:
+    for family, target in targets(world, sandbox).items():
+        for binding in sandbox.bindings:
+            if binding.host_address is None or family_of(binding.host_address) is family:
+                elements.extend(_elements(binding, family, target))
+    return (*elements, *dict.fromkeys(element for element, _ in opened(world, sandbox)))
+
+
+def opened(world: World, sandbox: Sandbox) -> Iterator[tuple[Element, IPAddress]]:
+    """The elements that let others in without translation, with the addresses at which they do."""
+    for family in Family if sandbox.mappings else ():
         found = gateway_endpoint(world, sandbox.id, family)
         address = found[1].address(family) if found else None
         if found is None or address is None:
             continue
         network = found[0]
         if not translates(network, family):
-            elements.extend(_opened(sandbox, network, "open", address.ip))
+            name = f"open{int(family)}"
+        elif network.bridge is not None and network.bridge.trusted:
+            name = f"direct{int(family)}"
+        else:
             continue
-        for binding in sandbox.bindings:
-            if binding.host_address is None or family_of(binding.host_address) is family:
-                elements.extend(_elements(binding, family, address.ip))
-        if network.bridge is not None and network.bridge.trusted:
-            elements.extend(_opened(sandbox, network, "direct", address.ip))
-    return tuple(dict.fromkeys(elements))
+        default = network.bridge.host_binding if network.bridge else None
+        for mapping in sandbox.mappings:
+            asked = mapping.host_address or default
+            if asked is None or (family_of(asked) is family and not asked.is_loopback):
+                parts = (address.ip, int(mapping.protocol), port_part(mapping.container))
+                yield Element(name, parts), address.ip
 
 
 def needs_host_ports(world: World, sandbox: Sandbox) -> bool:
@@ -62,19 +71,10 @@ def needs_host_ports(world: World, sandbox: Sandbox) -> bool:
     return any(translates(gateway[0], family) for family, gateway in found if gateway is not None)
 
 
-def _opened(sandbox: Sandbox, network: Network, name: str, target: IPAddress) -> Iterator[Element]:
-    family = family_of(target)
-    default = network.bridge.host_binding if network.bridge else None
-    for mapping in sandbox.mappings:
-        asked = mapping.host_address or default
-        if asked is None or (family_of(asked) is family and not asked.is_loopback):
-            yield Element(f"{name}{int(family)}", (target, int(mapping.protocol), port_part(mapping.container)))
-
-
 def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[RelayNeed, ...]:
     """What the kernel can't carry: an IPv6 host port of an endpoint that has only IPv4, and ::1 where
     frames of a bridge cross the inet hooks. SCTP is not relayed."""
-    targets = _targets(world, sandbox)
+    led_to = targets(world, sandbox)
     has_v6 = gateway_endpoint(world, sandbox.id, Family.V6) is not None
     needs = []
     for binding in sandbox.bindings:
@@ -82,9 +82,9 @@ def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[RelayNeed
             continue
         if binding.host_address is not None and family_of(binding.host_address) is not Family.V6:
             continue
-        target = targets.get(Family.V6)
-        if not has_v6 and Family.V4 in targets:
-            needs.append(RelayNeed(sandbox.id, binding, targets[Family.V4]))
+        target = led_to.get(Family.V6)
+        if not has_v6 and Family.V4 in led_to:
+            needs.append(RelayNeed(sandbox.id, binding, led_to[Family.V4]))
         elif target is not None and facts.bridge_nf_call.get(Family.V6, False) and _at_loopback(binding.host_address):
             needs.append(RelayNeed(sandbox.id, binding, target))
     return tuple(needs)
@@ -94,14 +94,15 @@ def _at_loopback(host_address: IPAddress | None) -> bool:
     return host_address is None or host_address.is_unspecified or host_address.is_loopback
 
 
-def _targets(world: World, sandbox: Sandbox) -> dict[Family, IPAddress]:
-    targets: dict[Family, IPAddress] = {}
+def targets(world: World, sandbox: Sandbox) -> dict[Family, IPAddress]:
+    """Where host ports lead, by the family of the host's address."""
+    found: dict[Family, IPAddress] = {}
     for family in Family:
-        found = gateway_endpoint(world, sandbox.id, family)
-        address = found[1].address(family) if found else None
-        if found is not None and address is not None and translates(found[0], family):
-            targets[family] = address.ip
-    return targets
+        gateway = gateway_endpoint(world, sandbox.id, family)
+        address = gateway[1].address(family) if gateway else None
+        if gateway is not None and address is not None and translates(gateway[0], family):
+            found[family] = address.ip
+    return found
 
 
 def _elements(binding: PortBinding, family: Family, target: IPAddress) -> Iterator[Element]:
