@@ -10,7 +10,8 @@ container port 0, on which nothing can listen.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from atoll.errors import InvalidRequest
 from atoll.model.addresses import Family, IPAddress, family_of, parse_address
@@ -18,6 +19,7 @@ from atoll.model.names import shown
 from atoll.model.ports import PORT_MAX, PortMapping, PortRange, Protocol, addresses_meet
 
 _PORT = re.compile(r"[0-9]{1,5}\Z")
+_PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({protocol.word: protocol for protocol in Protocol})
 _HINT_MAX = 160
 _FORMS = "write it as 8080:80, 127.0.0.1:8080:80/udp or [::1]:8080:80"
 
@@ -51,9 +53,9 @@ def parse_port_spec(text: str) -> PortMapping:
 
 def parse_protocol(text: str, word: str) -> Protocol:
     """A protocol's name in any case, "" for TCP. Raises InvalidRequest naming `text`."""
-    for protocol in Protocol:
-        if (word or "tcp").lower() == protocol.word:
-            return protocol
+    protocol = _PROTOCOLS.get((word or "tcp").lower())
+    if protocol is not None:
+        return protocol
     raise invalid(text, f"{shown(word)} is not a protocol whose ports can be published", "use /tcp, /udp or /sctp")
 
 
@@ -143,6 +145,9 @@ def _parse_host_address(text: str, address: str, ports: str) -> IPAddress:
 
 
 def _parse_range(text: str, what: str, ports: str) -> PortRange:
+    if _PORT.match(ports) and 0 < int(ports) <= PORT_MAX:
+        # Nearly all are single ports, and a request may have thousands.
+        return PortRange(int(ports), int(ports))
     words = ports.split("-")
     if len(words) > 2 or not all(_PORT.match(word) for word in words):
         hint = f"write {ports}::80 or {ports}:8080:80" if ports.count(".") == 3 else _FORMS
