@@ -44,7 +44,7 @@ def counted(host: str, name: str) -> dict[Key, Count | None]:
 
 
 def _listing(host: str, kind: SetType) -> list[tuple[Element, Count | None]]:
-    answer = json.loads(run(host, f"nft -j list {'map' if kind.data else 'set'} inet atoll {kind.name}"))
+    answer = json.loads(run(host, f"nft -j list {'map' if kind.data else 'set'} {kind.family.table} {kind.name}"))
     (found,) = (entry.get("set") or entry.get("map") for entry in answer["nftables"] if "metainfo" not in entry)
     return [_element(kind, entry) for entry in found.get("elem", [])]
 
@@ -73,11 +73,13 @@ def _part(kind: PartType, value: Any) -> Part:
     match kind:
         case PartType.IPV4 | PartType.IPV6:
             return ip_address(value)
+        case PartType.TARGET:
+            return ip_address(int(value, 0))
         case PartType.PROTOCOL:
             return Protocol[value.upper()].value if isinstance(value, str) else int(value)
         case PartType.NFPROTO:
             return {"ipv4": 2, "ipv6": 10}[value]
         case PartType.SERVICE:
             return int(value)
-        case PartType.IFNAME:
+        case PartType.IFNAME | PartType.ETHER:
             return str(value)

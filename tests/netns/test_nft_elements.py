@@ -15,7 +15,7 @@ from atoll.kernel.nft.firewall import Firewall
 from atoll.kernel.nft.library import Library
 from atoll.kernel.nft.netlink import NetfilterSocket
 from atoll.kernel.nft.table import Table
-from atoll.model.firewall import SETS, PartType, address_part
+from atoll.model.firewall import SETS, PartType, TableFamily, address_part
 from atoll.model.items import Element, Key, Part, Span
 from atoll.model.ops import Op, Verb
 from tests.netns.namespaces import inside, namespace
@@ -28,6 +28,8 @@ SAMPLES: dict[PartType, tuple[Part, ...]] = {
     PartType.PROTOCOL: (6, 132),
     PartType.SERVICE: (8080, 1),
     PartType.NFPROTO: (2, 10),
+    PartType.ETHER: ("02:42:0a:00:00:02", "02:42:0a:00:00:03"),
+    PartType.TARGET: (IPv6Address("fd00::2"), IPv6Address("fd00::3")),
 }
 SPANS: dict[PartType, Part] = {
     PartType.IFNAME: "spanned",
@@ -191,7 +193,7 @@ def test_without_the_destroy_message_what_is_gone_is_no_error_either(host: str) 
     library = inside(host, Library)
     netlink = NetfilterSocket(library.fd)
     try:
-        Table(netlink).claim()
+        Table(netlink, TableFamily.INET).claim()
         elements = Elements(netlink, destroys=False)
         elements.change([published(1), published(2), span(5, 9), span(6, 7)], [published(3)])
         assert list(elements.all_of("any4").values()) == [published(3)]

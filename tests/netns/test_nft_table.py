@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from atoll.kernel.kernel import Count, RuleCount
 from atoll.kernel.nft.firewall import Firewall
 from atoll.kernel.nft.library import Library
 from atoll.kernel.nft.rules import load_rules
+from atoll.model.firewall import TABLES, TableFamily
 from atoll.model.items import Element
 from tests.netns.namespaces import inside, namespace, path_of, run
 from tests.netns.nft_support import adds, firewall_of, listed
@@ -24,6 +25,9 @@ ELEMENTS = (
     Element("any4", (6, 8080), (IPv4Address("10.0.0.2"), 80)),
     Element("lan4", ("at-br", IPv4Address("10.0.0.0"))),
     Element("nets", ("at-br",)),
+    Element("guarded", ("av1",)),
+    Element("arp4", ("av1", "02:42:0a:00:00:02", IPv4Address("10.0.0.2"))),
+    Element("nd6t", ("av1", "02:42:0a:00:00:02", IPv6Address("fd00::2"))),
 )
 
 OWNER = """
@@ -51,8 +55,14 @@ def firewall(host: str) -> Iterator[Firewall]:
 
 
 def table_of(host: str) -> str:
-    """The table with handles: anything made anew gets another."""
-    return run(host, "nft -a list table inet atoll")
+    """The tables with handles: anything made anew gets another."""
+    return "".join(run(host, f"nft -a list table {table}") for table in TABLES)
+
+
+def make_plain(host: str) -> None:
+    """Somebody else makes the tables first: they stay theirs to change."""
+    for table in TABLES:
+        run(host, f"nft add table {table}")
 
 
 def refused(host: str, command: str) -> str:
@@ -75,10 +85,11 @@ def test_the_first_ensure_builds_and_the_next_touches_nothing(host: str, firewal
 
 def test_the_kernel_holds_every_rule_of_the_text(host: str, firewall: Firewall) -> None:
     firewall.ensure()
-    for chain in load_rules().chains:
-        lines = run(host, f"nft list chain inet atoll {chain.name}").splitlines()
-        present = [line for line in lines if line.startswith("\t\t") and not line.strip().startswith("type ")]
-        assert len(present) == len(chain.rules), chain.name
+    for family in TableFamily:
+        for chain in load_rules(family).chains:
+            lines = run(host, f"nft list chain {family.table} {chain.name}").splitlines()
+            present = [line for line in lines if line.startswith("\t\t") and not line.strip().startswith("type ")]
+            assert len(present) == len(chain.rules), chain.name
 
 
 def test_another_process_can_neither_flush_nor_change_the_table(host: str, firewall: Firewall) -> None:
@@ -90,6 +101,9 @@ def test_another_process_can_neither_flush_nor_change_the_table(host: str, firew
         "nft flush chain inet atoll forward",
         "nft delete table inet atoll",
         "nft add rule inet atoll forward accept",
+        "nft delete element bridge atoll guarded { av1 }",
+        "nft flush chain bridge atoll prerouting",
+        "nft delete table bridge atoll",
     ):
         assert "Operation not permitted" in refused(host, command)
     assert table_of(host) == before
@@ -100,6 +114,7 @@ def test_tables_of_others_are_left_alone(host: str, firewall: Firewall) -> None:
     run(host, "nft add table inet other")
     run(host, "nft add chain inet other atoll { type filter hook input priority 0 ; }")
     run(host, "nft add table ip atoll")
+    run(host, "nft add table bridge other")
     before = run(host, "nft -a list ruleset")
     firewall.ensure()
     firewall.refill(ELEMENTS)
@@ -126,7 +141,7 @@ def test_the_next_process_adopts_the_table_of_a_killed_one_as_it_is(host: str, f
         assert not firewall.owned
         assert not firewall.ensure()
         assert firewall.owned
-        assert table_of(host).splitlines()[2:] == before[2:]  # the name and the flags differ
+        assert _unowned(table_of(host).splitlines()) == _unowned(before)
         run(host, "nft flush ruleset")
         firewall.apply(adds(*ELEMENTS))
         assert set(firewall.survey().values()) == set(ELEMENTS)
@@ -170,27 +185,38 @@ def test_a_crash_between_building_and_marking_is_built_again(host: str) -> None:
         "add set inet atoll stray { type ipv4_addr ; }",
         "replace rule inet atoll from_net handle HANDLE drop",
         "delete rule inet atoll from_net handle HANDLE",
+        "flush table bridge atoll",
+        "delete table bridge atoll",
+        "flush chain bridge atoll sent",
+        "insert rule bridge atoll sent_arp accept",
     ],
 )
 def test_a_damaged_table_is_made_right_and_keeps_its_elements(host: str, damage: str) -> None:
-    run(host, "nft add table inet atoll")
+    make_plain(host)
     with firewall_of(host) as firewall:
         assert firewall.ensure()
         assert not firewall.owned  # a plain table stays plain, so anyone may break it
         firewall.apply(adds(*ELEMENTS))
-        right = run(host, "nft list table inet atoll")
+        right = "".join(run(host, f"nft list table {table}") for table in TABLES)
         accepts = next(line for line in table_of(host).splitlines() if "@pairs counter" in line)
         run(host, f"nft {damage.replace('HANDLE', accepts.split()[-1])}")
         assert firewall.ensure()
-        assert set(firewall.survey().values()) == set(ELEMENTS)
-        mended, wanted = run(host, "nft list table inet atoll").splitlines(), right.splitlines()
-        assert sorted(mended) == sorted(wanted)
+        lost = damage == "delete table bridge atoll"
+        assert set(firewall.survey().values()) == {each for each in ELEMENTS if not (lost and each.rank == 1)}
+        firewall.apply(adds(*ELEMENTS))
+        mended = "".join(run(host, f"nft list table {table}") for table in TABLES).splitlines()
+        assert sorted(_unowned(mended)) == sorted(_unowned(right.splitlines()))
         assert not firewall.ensure()
+
+
+def _unowned(lines: list[str]) -> list[str]:
+    """A listing without what says whose the tables are just now."""
+    return [line.partition(" # ")[0] for line in lines if line.strip() and not line.startswith("\tflags")]
 
 
 @pytest.mark.parametrize("counts", [True, False], ids=["as it was", "without the counter of a set"])
 def test_a_table_restored_from_its_listing_is_right_only_when_its_elements_count(host: str, counts: bool) -> None:
-    run(host, "nft add table inet atoll")
+    make_plain(host)
     with firewall_of(host) as firewall:
         firewall.ensure()
         firewall.apply(adds(*ELEMENTS))
@@ -235,7 +261,10 @@ def test_what_traffic_counts_does_not_make_the_table_wrong(host: str, firewall: 
     before = {each.rule: each.count for each in firewall.counters()}
     assert before["meta nfproto . ip daddr @subnet4 counter drop"] == Count()
     inside(host, lambda: knock("at-b", "02:00:00:00:00:0a", "10.7.0.1"))
-    assert RuleCount("input", "meta nfproto . ip daddr @subnet4 counter drop", Count(1, 28)) in firewall.counters()
+    assert (
+        RuleCount("inet atoll", "input", "meta nfproto . ip daddr @subnet4 counter drop", Count(1, 28))
+        in firewall.counters()
+    )
     assert not firewall.ensure()
 
 
@@ -256,8 +285,14 @@ def knock(ifname: str, mac: str, address: str) -> None:
 
 def test_counters_tell_every_counting_rule_with_its_text(firewall: Firewall) -> None:
     firewall.ensure()
-    expected = [(chain.name, rule) for chain in load_rules().chains for rule in chain.rules if "counter" in rule]
-    assert [(count.chain, count.rule) for count in firewall.counters()] == expected
+    expected = [
+        (family.table, chain.name, rule)
+        for family in TableFamily
+        for chain in load_rules(family).chains
+        for rule in chain.rules
+        if "counter" in rule
+    ]
+    assert [(count.table, count.chain, count.rule) for count in firewall.counters()] == expected
 
 
 def test_rules_that_nft_refuses_are_told_with_the_numbered_script(host: str) -> None:

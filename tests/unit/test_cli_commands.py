@@ -408,16 +408,18 @@ def test_events_in_dockers_layout(
 
 
 RULES = {
-    "Table": "inet atoll",
+    "Tables": ["inet atoll", "bridge atoll"],
     "Owned": True,
     "Networks": [
         {
             "Name": "bridge",
             "Bridge": "atoll0",
             "Ports": ["av1", "av2"],
+            "Segments": [{"Bridge": "a1-1", "Ports": ["av3"]}],
             "Elements": [
-                {"Set": "nets", "Text": '{ "atoll0" }', "Meaning": "the bridge of a network"},
+                {"Table": "inet atoll", "Set": "nets", "Text": '{ "atoll0" }', "Meaning": "the bridge of a network"},
                 {
+                    "Table": "inet atoll",
                     "Set": "any4",
                     "Text": "{ tcp . 8080 : 172.17.0.2 . 80 }",
                     "Meaning": "published",
@@ -429,7 +431,9 @@ RULES = {
         },
         {"Name": "front", "Bridge": "at-1", "Ports": [], "Elements": [], "Iptables": []},
     ],
-    "Counters": [{"Chain": "postrouting", "Rule": "masquerade", "Packets": 7, "Bytes": 420}],
+    "Counters": [
+        {"Table": "inet atoll", "Chain": "postrouting", "Rule": "masquerade", "Packets": 7, "Bytes": 420},
+    ],
 }
 
 
@@ -439,17 +443,18 @@ def test_rules_are_aligned_beside_the_older_tools(atoll: Atoll, daemon: Exchange
     assert daemon.requests[0][2] == {"counters": "1"}
     out = capsys.readouterr().out
     assert (
-        "    SET   ELEMENT                           PACKETS  BYTES  MEANING\n"
-        '    nets  { "atoll0" }                      -        -      the bridge of a network\n'
-        "    any4  { tcp . 8080 : 172.17.0.2 . 80 }  12       720    published\n"
+        "    TABLE       SET   ELEMENT                           PACKETS  BYTES  MEANING\n"
+        '    inet atoll  nets  { "atoll0" }                      -        -      the bridge of a network\n'
+        "    inet atoll  any4  { tcp . 8080 : 172.17.0.2 . 80 }  12       720    published\n"
     ) in out
     assert "           1       60 MASQUERADE  all\n" in out
     assert (
         "    bridge name  bridge id  STP enabled  interfaces\n"
         "    atoll0                  no           av1\n"
         "                                         av2\n"
+        "    a1-1                    no           av3\n"
     ) in out
-    assert "    postrouting  7        420    masquerade\n" in out
+    assert "    inet atoll  postrouting  7        420    masquerade\n" in out
 
 
 def test_rules_of_one_network(atoll: Atoll, daemon: Exchange, capsys: Captured) -> None:

@@ -25,6 +25,8 @@ VALUES = {
     PartType.PROTOCOL: st.integers(0, 255),
     PartType.SERVICE: st.integers(0, 65535),
     PartType.NFPROTO: st.sampled_from([2, 10]),
+    PartType.ETHER: st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":")),
+    PartType.TARGET: st.ip_addresses(v=6),
 }
 
 SAMPLES: dict[PartType, Part] = {
@@ -34,6 +36,8 @@ SAMPLES: dict[PartType, Part] = {
     PartType.PROTOCOL: 6,
     PartType.SERVICE: 80,
     PartType.NFPROTO: 2,
+    PartType.ETHER: "02:42:0a:00:00:02",
+    PartType.TARGET: IPv6Address("fd00::2"),
 }
 
 

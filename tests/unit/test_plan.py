@@ -16,6 +16,7 @@ from atoll.model.items import (
     Element,
     Interface,
     Item,
+    Joint,
     Neighbour,
     Netns,
     Route,
@@ -63,7 +64,7 @@ def execute(state: State, ops: tuple[Op, ...]) -> State:
 
 
 def rides_on(item: Item, carrier: Item) -> bool:
-    if isinstance(item, Veth | Bridge | Netns | Element):
+    if isinstance(item, Veth | Joint | Bridge | Netns | Element):
         return False
     match carrier:
         case Netns():

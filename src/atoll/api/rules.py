@@ -17,11 +17,17 @@ def encode_plan(outcome: Outcome[Any]) -> dict[str, Any]:
 def encode_rules(rules: Rules) -> dict[str, Any]:
     """What GET /atoll/rules answers."""
     return {
-        "Table": rules.table,
+        "Tables": list(rules.tables),
         "Owned": rules.owned,
         "Networks": [_encode_network(network) for network in rules.networks],
         "Counters": [
-            {"Chain": each.chain, "Rule": each.rule, "Packets": each.count.packets, "Bytes": each.count.octets}
+            {
+                "Table": each.table,
+                "Chain": each.chain,
+                "Rule": each.rule,
+                "Packets": each.count.packets,
+                "Bytes": each.count.octets,
+            }
             for each in rules.counters
         ],
     }
@@ -33,13 +39,19 @@ def _encode_network(network: NetworkView) -> dict[str, Any]:
         "Bridge": network.bridge,
         "BridgeId": network.bridge_id,
         "Ports": list(network.ports),
+        "Segments": [{"Bridge": bridge, "Ports": list(ports)} for bridge, ports in network.segments],
         "Elements": [_encode_element(element) for element in network.elements],
         "Iptables": list(network.iptables),
     }
 
 
 def _encode_element(element: ElementView) -> dict[str, Any]:
-    body: dict[str, Any] = {"Set": element.set, "Text": element.text, "Meaning": element.meaning}
+    body: dict[str, Any] = {
+        "Table": element.table,
+        "Set": element.set,
+        "Text": element.text,
+        "Meaning": element.meaning,
+    }
     if element.count is not None:
         body |= {"Packets": element.count.packets, "Bytes": element.count.octets}
     return body

@@ -40,30 +40,39 @@ def _rules(args: argparse.Namespace, client: Client) -> int:
 
 
 def _text(rules: dict[str, Any]) -> Iterator[str]:
-    owned = "nobody else can change it" if rules.get("Owned") else "repaired when somebody changes it"
-    yield f"table {rules['Table']}: the same rules for every network; {owned}"
-    yield paint(f"  nft list table {rules['Table']}", "dim")
+    owned = "nobody else can change them" if rules.get("Owned") else "repaired when somebody changes them"
+    yield f"tables {' and '.join(rules['Tables'])}: the same rules for every network; {owned}"
+    yield from (paint(f"  nft list table {table}", "dim") for table in rules["Tables"])
     for network in rules["Networks"]:
         yield ""
-        yield from _network(network, rules["Table"])
+        yield from _network(network)
     if rules.get("Counters"):
         yield ""
         yield paint("counters of the rules", "bold")
-        rows = [(each["Chain"], str(each["Packets"]), str(each["Bytes"]), each["Rule"]) for each in rules["Counters"]]
-        yield from _aligned(("CHAIN", "PACKETS", "BYTES", "RULE"), rows)
+        rows = [
+            (each["Table"], each["Chain"], str(each["Packets"]), str(each["Bytes"]), each["Rule"])
+            for each in rules["Counters"]
+        ]
+        yield from _aligned(("TABLE", "CHAIN", "PACKETS", "BYTES", "RULE"), rows)
 
 
-def _network(network: dict[str, Any], table: str) -> Iterator[str]:
+def _network(network: dict[str, Any]) -> Iterator[str]:
     yield paint(f"network {network['Name']}: bridge {network['Bridge']}", "bold")
     elements = network.get("Elements") or []
     if elements:
-        yield paint(f"  elements (nft list set|map {table} SET)", "cyan")
+        yield paint("  elements (nft list set|map TABLE SET)", "cyan")
         counts = ("Packets", "Bytes") if any("Packets" in each for each in elements) else ()
         rows = [
-            (each["Set"], each["Text"], *(str(each.get(count, "-")) for count in counts), each["Meaning"])
+            (
+                each["Table"],
+                each["Set"],
+                each["Text"],
+                *(str(each.get(count, "-")) for count in counts),
+                each["Meaning"],
+            )
             for each in elements
         ]
-        yield from _aligned(("SET", "ELEMENT", *map(str.upper, counts), "MEANING"), rows)
+        yield from _aligned(("TABLE", "SET", "ELEMENT", *map(str.upper, counts), "MEANING"), rows)
     yield from _old_tools(network)
 
 
@@ -73,12 +82,14 @@ def _old_tools(network: dict[str, Any]) -> Iterator[str]:
         yield paint("  with iptables it would have been (iptables -t nat -vnL)", "cyan")
         yield from (f"    {line}" for line in lines)
     yield paint("  the bridge (brctl show)", "cyan")
-    first, *others = network.get("Ports") or [""]
-    head = ("bridge name", "bridge id", "STP enabled", "interfaces")
-    yield from _aligned(
-        head,
-        [(network["Bridge"], network.get("BridgeId") or "", "no", first), *(("", "", "", port) for port in others)],
-    )
+    rows: list[Sequence[str]] = [("bridge name", "bridge id", "STP enabled", "interfaces")]
+    for bridge in (network, *(network.get("Segments") or [])):
+        first, *others = bridge.get("Ports") or [""]
+        rows += [
+            (bridge["Bridge"], bridge.get("BridgeId") or "", "no", first),
+            *(("", "", "", port) for port in others),
+        ]
+    yield from _aligned(rows[0], rows[1:])
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from atoll.kernel.kernel import Kernel
 from atoll.kernel.monitor import Lost
 from atoll.kernel.notices import Notice
 from atoll.model.facts import HostFacts
-from atoll.model.firewall import TABLE, TABLE_FAMILY
+from atoll.model.firewall import TABLES
 from atoll.model.world import World
 from atoll.plan.driver import Naming
 from atoll.store.store import Store
@@ -98,7 +98,7 @@ class Engine:
         """What serves each network in the firewall; the counts of rules and elements are read only when asked for."""
         path, kernel = self._context.path, self._context.kernel
         views = network_views(path.world, path.facts, path.closed, kernel.counts() if counters else {})
-        return Rules(f"{TABLE_FAMILY} {TABLE}", kernel.owned(), views, kernel.counters() if counters else ())
+        return Rules(TABLES, kernel.owned(), views, kernel.counters() if counters else ())
 
     def diagnosis(self) -> Callable[[], tuple[Finding, ...]]:
         """A call that finds what is wrong with the host, in some dozens of milliseconds. Any thread may make it."""

@@ -10,6 +10,7 @@ from atoll.engine.host import Host
 from atoll.engine.path import Path, locate_in, reason_in
 from atoll.errors import AtollError
 from atoll.kernel.kernel import Kernel
+from atoll.model.firewall import TABLES
 from atoll.model.items import HOST, Element, Item, Netns, State, Veth
 from atoll.model.ops import Step
 from atoll.model.sandbox import SandboxKind
@@ -104,16 +105,16 @@ class Reconciler:
         return sandbox.kind is not SandboxKind.ATTACHED or sandbox.netns is None or self._host.alive(sandbox.netns)
 
     def repair_rules(self, by: str) -> None:
-        """Put the table back as it should be after somebody else changed it. `by` names who, for the event."""
+        """Put the tables back as they should be after somebody else changed them. `by` names who, for the event."""
         built = self._kernel.prepare()
         world = self._path.world
         wanted = _elements(self._path.compiled(Scope.everything(world)))
         found = _elements(self._kernel.survey((), locate_in(world)))
         steps = diff(wanted, found, reason_in(world))
         if built or steps:
-            _log.warning("firewall: table changed by %s, %d elements put back", by, len(steps))
+            _log.warning("firewall: tables changed by %s, %d elements put back", by, len(steps))
             self._apply(steps, subject=HOST)
-            attributes = {"what": "table inet atoll", "by": by, "steps": str(len(steps))}
+            attributes = {"what": f"tables {' and '.join(TABLES)}", "by": by, "steps": str(len(steps))}
             self._emit(Event("daemon", "repair", HOST, self._host.now_ns(), attributes))
 
     def mark(self, kind: str, object_id: str, reason: str) -> None:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from atoll.kernel.kernel import Count, RuleCount
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
-from atoll.model.firewall import element_text
+from atoll.model.firewall import SETS, element_text
 from atoll.model.items import Element, Key
 from atoll.model.network import Driver, Network
 from atoll.model.sandbox import Sandbox
 from atoll.model.world import World
+from atoll.plan.bridge import guards
 from atoll.plan.compile import Scope, compile_scope
 from atoll.plan.gateway import gateway_endpoint
 from atoll.plan.publish import published
+from atoll.plan.segments import SEGMENTS_MAX, segment_ifname
 
 _MEANINGS: Mapping[str, str] = {
     "nets": "the bridge of a network: packets of its interface meet the rules",
@@ -42,13 +44,19 @@ _MEANINGS: Mapping[str, str] = {
     "direct6": "such a published port",
     "by_relay": "clients on ::1 are served by the relay",
     "closed": "atoll switched forwarding on, so the host routes for nobody else",
+    "segments": "a further bridge of the network: frames pass, the host itself isn't reached by it",
+    "guarded": "a port whose endpoint speaks for itself alone",
+    "arp4": "a MAC and an IPv4 address that may speak at this port",
+    "nd6": "a MAC and an IPv6 address that may speak at this port",
+    "nd6t": "the same, for what neighbour advertisements are about",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ElementView:
-    """One element: its set, its text as nft writes it, what it is for, and its count when known."""
+    """One element: its table and set, its text as nft writes it, what it is for, and its count when known."""
 
+    table: str
     set: str
     text: str
     meaning: str
@@ -59,14 +67,15 @@ class ElementView:
 class NetworkView:
     """What serves one network.
 
-    `ports` are the bridge's ports, `iptables` the lines that `iptables -t nat -vnL` would show, with `-` for counts
-    that are not known.
+    `ports` are endpoints' ports of the bridge, `segments` the further bridges with theirs, `iptables` the lines
+    that `iptables -t nat -vnL` would show, with `-` for counts that are not known.
     """
 
     name: str
     bridge: str
     bridge_id: str
     ports: tuple[str, ...]
+    segments: tuple[tuple[str, tuple[str, ...]], ...]
     elements: tuple[ElementView, ...]
     iptables: tuple[str, ...]
 
@@ -75,7 +84,7 @@ class NetworkView:
 class Rules:
     """The whole answer of `atoll rules`. `counters` is empty unless asked for."""
 
-    table: str
+    tables: tuple[str, ...]
     owned: bool
     networks: tuple[NetworkView, ...]
     counters: tuple[RuleCount, ...] = ()
@@ -101,17 +110,30 @@ def _network_view(
     elements = [item for item in own.values() if isinstance(item, Element)]
     sandboxes = [world.sandboxes[endpoint.sandbox_id] for endpoint in members]
     elements += [element for sandbox in sandboxes for element in _led_here(world, network, sandbox)]
+    elements += [element for endpoint in members for element in guards(network, endpoint)]
+    ports: dict[int, list[str]] = {}
+    for endpoint in members:
+        ports.setdefault(endpoint.segment, []).append(endpoint.host_ifname)
     mac = next((pool.gateway for pool in network.pools), None)
     return NetworkView(
         name=network.name,
         bridge=network.bridge.ifname,
         bridge_id=f"8000.0242{mac.packed[-4:].hex()}" if mac else "",
-        ports=tuple(sorted(endpoint.host_ifname for endpoint in members)),
-        elements=tuple(
-            ElementView(e.set, element_text(e), _MEANINGS.get(e.set, ""), counts.get(e.key)) for e in elements
+        ports=tuple(sorted(ports.get(0, ()))),
+        segments=tuple(
+            (segment_ifname(network, segment), tuple(sorted(ports[segment])))
+            for segment in range(1, SEGMENTS_MAX)
+            if segment in ports
         ),
+        elements=tuple(_element_view(element, counts) for element in elements),
         iptables=tuple(_iptables_lines(network, elements, counts)),
     )
+
+
+def _element_view(element: Element, counts: Mapping[Key, Count]) -> ElementView:
+    table = SETS[element.set].family.table
+    meaning = _MEANINGS.get(element.set, "")
+    return ElementView(table, element.set, element_text(element), meaning, counts.get(element.key))
 
 
 def _led_here(world: World, network: Network, sandbox: Sandbox) -> Iterator[Element]:

@@ -9,7 +9,7 @@ from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.engine.startup import release_dead
 from atoll.kernel.monitor import Lost
 from atoll.kernel.notices import Event, Notice, Subject
-from atoll.model.firewall import TABLE, TABLE_FAMILY
+from atoll.model.firewall import TABLES
 from atoll.model.items import FAR, owner_alias
 from atoll.plan.compile import Scope
 
@@ -40,7 +40,7 @@ class _Seen:
         gone = notice.event is Event.DEL
         match notice:
             case Notice(subject=Subject.RULES):
-                if notice.table == f"{TABLE_FAMILY} {TABLE}":
+                if notice.table in TABLES:
                     who = f"{notice.process} (pid {notice.pid})" if notice.process else "another program"
                     self.meddlers.add(who)
             case Notice(subject=Subject.NETNS | Subject.ADDRESS) if not gone:

@@ -26,8 +26,9 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class RuleCount:
-    """The count of a rule, which is told as its text in rules.nft."""
+    """The count of a rule, which is told as its text in the file of its table, `kernel/nft/*.nft`."""
 
+    table: str
     chain: str
     rule: str
     count: Count
@@ -49,7 +50,7 @@ class Kernel(Protocol):
     """One host's kernel as the engine sees it. Used by one thread."""
 
     def prepare(self) -> bool:
-        """Make sure that our nftables table is there with its rules; True when it had to be built.
+        """Make sure that our nftables tables are there with their rules; True when one had to be built.
 
         A table that is right is not touched. Raises KernelError, Unsupported.
         """
@@ -60,11 +61,11 @@ class Kernel(Protocol):
         ...
 
     def purge(self) -> None:
-        """Remove the table itself. Everything else of ours goes by ops."""
+        """Remove the tables themselves. Everything else of ours goes by ops."""
         ...
 
     def owned(self) -> bool:
-        """True when no other process can change our table."""
+        """True when no other process can change our tables."""
         ...
 
     def counters(self) -> tuple[RuleCount, ...]:

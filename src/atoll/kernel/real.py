@@ -16,7 +16,7 @@ from atoll.model.ops import FlushConntrack, Step
 
 
 class Table(ElementChanges, Protocol):
-    """The nftables table `inet atoll` of the host's namespace: see `kernel/nft/`."""
+    """Our nftables tables of the host's namespace: see `kernel/nft/`."""
 
     @property
     def owned(self) -> bool:

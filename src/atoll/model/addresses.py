@@ -87,6 +87,12 @@ def interface_of(address: IPAddress, subnet: IPNetwork) -> IPInterface:
     return ipaddress.ip_interface((address.packed, subnet.prefixlen))
 
 
+def link_local_of(mac: str) -> IPv6Address:
+    """The link-local address that an interface makes of its MAC. Source: RFC 4291, appendix A (modified EUI-64)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    return IPv6Address(b"\xfe\x80" + bytes(6) + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
+
+
 def mac_of(address: IPAddress) -> str:
     """The MAC derived from an address: 02:42 and its last four bytes.
 

@@ -1,7 +1,7 @@
-"""The sets and maps of the table `inet atoll`: names, types, and elements as nft text.
+"""The sets and maps of our nftables tables, `inet atoll` and `bridge atoll`: names, types, and elements as nft text.
 
 The single source of truth for `plan/`, which makes elements, and `kernel/nft/`, which encodes
-them; a test holds it equal to `kernel/nft/rules.nft`. Law: pure.
+them; a test holds it equal to `kernel/nft/*.nft`. Law: pure.
 """
 
 import re
@@ -15,23 +15,43 @@ from atoll.model.addresses import Family, IPAddress, IPNetwork
 from atoll.model.items import Element, Part, Span
 from atoll.model.ports import PortRange, Protocol
 
-TABLE_FAMILY = "inet"
 TABLE = "atoll"
+"""Name of each of our tables."""
+
+
+class TableFamily(StrEnum):
+    """A family in which we have a table: what hosts exchange over the host, and what ports of its bridges send."""
+
+    INET = "inet"
+    BRIDGE = "bridge"
+
+    @property
+    def table(self) -> str:
+        """Our table in it, as nft names it: `inet atoll`."""
+        return f"{self} {TABLE}"
+
+
+TABLES = tuple(family.table for family in TableFamily)
+"""Our tables, as nft names them."""
 
 NFPROTO: Mapping[Family, int] = MappingProxyType({Family.V4: 2, Family.V6: 10})
 """Value of an `nf_proto` part for a family. Source: NFPROTO_IPV4, NFPROTO_IPV6, linux/netfilter.h."""
 
 _IFNAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
 
 class PartType(StrEnum):
     """Type of one part of a key or of a map's data; the value is nft's name for it.
 
-    IFNAME parts are str; PROTOCOL, SERVICE (a port) and NFPROTO parts int; address parts
-    `ipaddress` objects. In an interval set any part but an IFNAME may be a Span.
+    IFNAME and ETHER (a MAC) parts are str; PROTOCOL, SERVICE (a port) and NFPROTO parts int; address parts
+    `ipaddress` objects, TARGET's too: the address that a neighbour advertisement or solicitation is about, for which
+    nft 1.0.6 has only these bits of the packet. In an interval set any part but IFNAME and ETHER may be a Span.
     """
 
     IFNAME = "ifname"
+    ETHER = "ether_addr"
+    TARGET = "@th,64,128"
     IPV4 = "ipv4_addr"
     IPV6 = "ipv6_addr"
     PROTOCOL = "inet_proto"
@@ -51,13 +71,22 @@ class SetType:
     data: tuple[PartType, ...] = ()
     interval: bool = False
     counted: bool = False
+    family: TableFamily = TableFamily.INET
 
 
-def _set(name: str, key: str, data: str = "", *, interval: bool = False, counted: bool = False) -> tuple[str, SetType]:
+def _set(
+    name: str,
+    key: str,
+    data: str = "",
+    *,
+    interval: bool = False,
+    counted: bool = False,
+    family: TableFamily = TableFamily.INET,
+) -> tuple[str, SetType]:
     def parts(text: str) -> tuple[PartType, ...]:
         return tuple(PartType(word) for word in text.split(" . ")) if text else ()
 
-    return name, SetType(name, parts(key), parts(data), interval, counted)
+    return name, SetType(name, parts(key), parts(data), interval, counted, family)
 
 
 SETS: Mapping[str, SetType] = MappingProxyType(
@@ -72,6 +101,7 @@ SETS: Mapping[str, SetType] = MappingProxyType(
             _set("pairs", "ifname . ifname", counted=True),
             _set("closed", "nf_proto"),
             _set("by_relay", "nf_proto"),
+            _set("segments", "ifname"),
             _set("snat4", "ifname", "ipv4_addr", counted=True),
             _set("snat6", "ifname", "ipv6_addr", counted=True),
             _set("lan4", "ifname . ipv4_addr", interval=True),
@@ -107,10 +137,14 @@ SETS: Mapping[str, SetType] = MappingProxyType(
             _set("trusted", "ifname . ifname"),
             _set("direct4", "ipv4_addr . inet_proto . inet_service", interval=True, counted=True),
             _set("direct6", "ipv6_addr . inet_proto . inet_service", interval=True, counted=True),
+            _set("guarded", "ifname", family=TableFamily.BRIDGE),
+            _set("arp4", "ifname . ether_addr . ipv4_addr", family=TableFamily.BRIDGE),
+            _set("nd6", "ifname . ether_addr . ipv6_addr", family=TableFamily.BRIDGE),
+            _set("nd6t", "ifname . ether_addr . @th,64,128", family=TableFamily.BRIDGE),
         ]
     )
 )
-"""Every named set and map by name; what each means stands in `kernel/nft/rules.nft`."""
+"""Every named set and map by name, which is of one table alone; what each means stands in `kernel/nft/*.nft`."""
 
 
 def address_part(network: IPNetwork) -> Part:
@@ -152,6 +186,13 @@ def _part_text(kind: PartType, part: Part) -> str:
             if not isinstance(part, str) or not _IFNAME.match(part):
                 raise ValueError(f"interface name {part!r} can't stand in nft text")
             return f'"{part}"'
+        case PartType.ETHER:
+            if not isinstance(part, str) or not _MAC.match(part):
+                raise ValueError(f"MAC address {part!r} can't stand in nft text")
+            return part
+        case PartType.TARGET:
+            assert isinstance(part, IPAddress)
+            return f"{int(part):#x}"
         case PartType.PROTOCOL:
             assert isinstance(part, int)
             return Protocol(part).word if part in Protocol.__members__.values() else str(part)

@@ -8,7 +8,8 @@ kernel adds of its own is not described here, so it can't make a difference.
 
 `rank` is the order in which items are added (removal goes the other way): a namespace before the
 link whose peer goes into it; sysctls before addresses (an interface with disable_ipv6 refuses
-them); an interface goes up with its addresses on; routes need it up; what lets packets in comes last.
+them); an interface goes up with its addresses on; routes need it up; what lets packets in comes last, but
+what keeps them out is there before the link.
 """
 
 from dataclasses import dataclass
@@ -213,18 +214,20 @@ class Span:
     last: IPAddress | int
 
 
+FENCES = frozenset({"segments", "guarded", "arp4", "nd6", "nd6t"})
+"""Sets that limit what comes from a link. Nothing comes from one before they hold it."""
+
 Part = str | int | IPAddress | Span
 """One part of a key or a value: interface name, number (port, protocol, family), address, interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of a set or map of the table `inet atoll`. `data` is empty for a set.
+    """An element of a set or map of one of our tables. `data` is empty for a set.
 
     Parts are in the order of the set's type; see `SETS` in `model/firewall.py` for the types.
     """
 
-    rank: ClassVar[int] = 8
     set: str
     parts: tuple[Part, ...]
     data: tuple[Part, ...] = ()
@@ -234,6 +237,11 @@ class Element:
         if any(isinstance(part, Span) and part.first == part.last for part in self.parts):
             plain = (part.first if isinstance(part, Span) and part.first == part.last else part for part in self.parts)
             object.__setattr__(self, "parts", tuple(plain))
+
+    @property
+    def rank(self) -> int:
+        """Place in the order: before any link that it fences in, otherwise the last."""
+        return 1 if self.set in FENCES else 8
 
     @property
     def key(self) -> Key:

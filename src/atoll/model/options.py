@@ -25,6 +25,8 @@ IFACE_PREFIX = "com.docker.network.container_iface_prefix"
 TRUSTED_INTERFACES = "com.docker.network.bridge.trusted_host_interfaces"
 SNAT_V4 = "com.docker.network.host_ipv4"
 SNAT_V6 = "com.docker.network.host_ipv6"
+ANTI_SPOOFING = "atoll.anti-spoofing"
+"""Ours; Docker has no such thing."""
 ENABLE_V4 = "com.docker.network.enable_ipv4"
 ENABLE_V6 = "com.docker.network.enable_ipv6"
 
@@ -61,7 +63,7 @@ class BridgeOptions:
     is the host address of published ports that name none (None: every address). `inhibit_ipv4`: the
     gateway is somebody else, so the bridge gets no IPv4 address. `trusted` are host interfaces from which
     published ports may be reached at the container's own address. `snat4` and `snat6` take the place of
-    masquerading.
+    masquerading. `anti_spoofing`: an endpoint speaks only with its own MAC and addresses.
     """
 
     ifname: str
@@ -76,6 +78,7 @@ class BridgeOptions:
     trusted: tuple[str, ...] = ()
     snat4: IPAddress | None = None
     snat6: IPAddress | None = None
+    anti_spoofing: bool = True
 
     @property
     def allows_ipv6(self) -> bool:
@@ -127,6 +130,7 @@ def parse_bridge_options(
         trusted=_parse_interfaces(options.get(TRUSTED_INTERFACES, "")),
         snat4=_parse_host_address(options, SNAT_V4, Family.V4),
         snat6=_parse_host_address(options, SNAT_V6, Family.V6),
+        anti_spoofing=parse_bool(ANTI_SPOOFING, options.get(ANTI_SPOOFING, "true")),
     )
 
 
@@ -135,6 +139,7 @@ def unknown_options(options: Mapping[str, str]) -> tuple[str, ...]:
     known = {
         BRIDGE_NAME, MASQUERADE, ICC, INHIBIT_IPV4, HOST_BINDING, DEFAULT_BRIDGE, GATEWAY_MODE_V4,
         GATEWAY_MODE_V6, MTU, IFACE_PREFIX, ENABLE_V4, ENABLE_V6, TRUSTED_INTERFACES, SNAT_V4, SNAT_V6,
+        ANTI_SPOOFING,
     }  # fmt: skip
     return tuple(sorted(set(options) - known))
 

@@ -7,7 +7,7 @@ atoll0 (gateway/16) --- av1f... ======= eth0 (172.17.0.2/16, default via gateway
 import ipaddress
 from collections.abc import Iterator
 
-from atoll.model.addresses import Family, family_of, interface_of, mac_of
+from atoll.model.addresses import Family, family_of, interface_of, link_local_of, mac_of
 from atoll.model.endpoint_options import sysctl_path
 from atoll.model.facts import HostFacts
 from atoll.model.items import (
@@ -82,7 +82,27 @@ class BridgeCompiler:
         items.extend(Sysctl(netns, path, value) for path, value in _endpoint_sysctls(endpoint, ipv6=ipv6).items())
         items.extend(Address(netns, endpoint.ifname, address) for address in endpoint.addresses)
         items.extend(_neighbours(network, endpoint, netns))
+        items.extend(guards(network, endpoint))
         return tuple(items)
+
+
+def guards(network: Network, endpoint: Endpoint) -> Iterator[Element]:
+    """What keeps an endpoint from speaking for others, where the network wants that.
+
+    It may use its MAC with its own addresses and the link-local one that this MAC gives; not with others that
+    somebody puts on the interface inside.
+    """
+    if not _options(network).anti_spoofing:
+        return
+    port, mac = endpoint.host_ifname, endpoint.mac
+    yield Element("guarded", (port,))
+    for address in endpoint.addresses:
+        if family_of(address) is Family.V4:
+            yield Element("arp4", (port, mac, address.ip))
+            continue
+        for mine in (address.ip, link_local_of(mac)):
+            yield Element("nd6", (port, mac, mine))
+            yield Element("nd6t", (port, mac, mine))
 
 
 def _neighbours(network: Network, endpoint: Endpoint, netns: str) -> Iterator[Neighbour]:

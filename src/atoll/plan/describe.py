@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from atoll.model.addresses import Family
-from atoll.model.firewall import element_text
+from atoll.model.firewall import SETS, element_text
 from atoll.model.items import (
     HOST,
     Address,
@@ -87,12 +87,9 @@ def _add(item: Item, *, changed: bool) -> str:
         case Neighbour():
             return f"{_ip(item.netns)} neigh replace {item.address} lladdr {item.mac} dev {item.ifname} nud permanent"
         case Element():
-            text = f"nft add element inet atoll {item.set} '{element_text(item)}'"
-            return (
-                f"nft delete element inet atoll {item.set} {element_text(item, data=False)}; {text}"
-                if changed
-                else text
-            )
+            where = f"{SETS[item.set].family.table} {item.set}"
+            text = f"nft add element {where} '{element_text(item)}'"
+            return f"nft delete element {where} '{element_text(item, data=False)}'; {text}" if changed else text
         case _:
             assert_never(item)
 
@@ -160,7 +157,8 @@ def _remove(item: Item) -> str:
         case Neighbour():
             return f"{_ip(item.netns)} neigh del {item.address} dev {item.ifname}"
         case Element():
-            return f"nft delete element inet atoll {item.set} '{element_text(item, data=False)}'"
+            where = f"{SETS[item.set].family.table} {item.set}"
+            return f"nft delete element {where} '{element_text(item, data=False)}'"
         case _:
             assert_never(item)
 

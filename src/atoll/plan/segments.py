@@ -15,7 +15,7 @@ no port, reaches all. That takes no rule and no trust in what senders say who th
 from collections.abc import Iterator
 
 from atoll.model.facts import HostFacts
-from atoll.model.items import HOST, Bridge, Item, Joint, Sysctl, owner_alias
+from atoll.model.items import HOST, Bridge, Element, Item, Joint, Sysctl, owner_alias
 from atoll.model.network import Network
 from atoll.model.options import BridgeOptions
 
@@ -52,7 +52,8 @@ def compile_segment(network: Network, segment: int, facts: HostFacts) -> Iterato
 
 
 def _silence(bridge: str, options: BridgeOptions, facts: HostFacts) -> Iterator[Item]:
-    """Keep the host from answering on a segment itself: only the first bridge is known to the rules."""
+    """Keep the host from being reached by a segment's own interface, to which no rule of the network applies."""
+    yield Element("segments", (bridge,))
     # 8: not for any local address. Otherwise the host gives its gateway address the segment's MAC too.
     yield Sysctl(HOST, f"net/ipv4/conf/{bridge}/arp_ignore", "8")
     if facts.ipv6 and options.allows_ipv6:

@@ -61,11 +61,23 @@ def _ipv6_octets(address: IPv6Address) -> bytes:
     return address.packed
 
 
+def _mac_octets(mac: str) -> bytes:
+    octets = bytes.fromhex(mac.replace(":", ""))
+    assert len(octets) == 6, f"MAC address {mac!r}"
+    return octets
+
+
+def _mac(octets: bytes) -> str:
+    return octets.hex(":")
+
+
 _FORMS: Mapping[PartType, _Form] = MappingProxyType(
     {
         PartType.IFNAME: _Form("16s", 16, _ifname_octets, _ifname),
         PartType.IPV4: _Form("I", 4, _ipv4_number, IPv4Address),
         PartType.IPV6: _Form("16s", 16, _ipv6_octets, IPv6Address),
+        PartType.TARGET: _Form("16s", 16, _ipv6_octets, IPv6Address),
+        PartType.ETHER: _Form("6s", 6, _mac_octets, _mac),
         PartType.PROTOCOL: _Form("B", 1, int, int),
         PartType.SERVICE: _Form("H", 2, int, int),
         PartType.NFPROTO: _Form("B", 1, int, int),
@@ -184,7 +196,7 @@ class SetCodec:
 
 
 CODECS: Mapping[str, SetCodec] = MappingProxyType({name: SetCodec(kind) for name, kind in SETS.items()})
-"""A codec for every set of the table."""
+"""A codec for every set of our tables."""
 
 
 def counter_of(payload: bytes) -> Count:

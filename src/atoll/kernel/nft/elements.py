@@ -1,4 +1,4 @@
-"""Elements of the table's sets in the kernel: look up, list, change in one transaction."""
+"""Elements of our tables' sets in the kernel: look up, list, change in one transaction, whatever table they are of."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from atoll.errors import KernelError
 from atoll.kernel.kernel import Count
 from atoll.kernel.nft.codec import CODECS
 from atoll.kernel.nft.netlink import Flag, Kind, Message, NetfilterSocket, Refused, attributes, nest, text
-from atoll.model.firewall import SETS, TABLE, TABLE_FAMILY, element_text
+from atoll.model.firewall import SETS, TABLE, TABLES, element_text
 from atoll.model.items import Element, Key, Part, Span
 
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*
@@ -23,7 +23,7 @@ _Row = TypeVar("_Row")
 
 
 class Elements:
-    """The elements of all sets of the table, through `netlink`, which must own the table to change it.
+    """The elements of all sets of our tables, through `netlink`, which must own the tables to change them.
 
     `destroys`: the kernel has NFT_MSG_DESTROYSETELEM (Linux 6.3), for which what is gone is no error. It is
     unlearnt when the kernel refuses the message.
@@ -60,7 +60,7 @@ class Elements:
 
     def _lists(self, name: str) -> list[bytes]:
         try:
-            bodies = self._netlink.dump(Message(Kind.GETSETELEM, _where(name)))
+            bodies = self._netlink.dump(Message(SETS[name].family, Kind.GETSETELEM, _where(name)))
         except Refused as refused:
             if refused.errno == errno.ENOENT:
                 return []
@@ -146,7 +146,8 @@ class Elements:
         where = _where(name)
         questions = [where + nest(_LIST_ELEMENTS, codec.encode_key(element)) for element in group]
         try:
-            answers = self._netlink.ask([Message(Kind.GETSETELEM, question) for question in questions])
+            family = SETS[name].family
+            answers = self._netlink.ask([Message(family, Kind.GETSETELEM, question) for question in questions])
         except Refused as refused:
             raise _error(refused, None) from refused
         matches: list[Element | None] = []
@@ -194,7 +195,7 @@ def _chunks(kind: Kind, elements: Iterable[Element]) -> Iterator[_Chunk]:
         for start in range(0, len(group), step):
             part = blobs[start : start + step]
             body = _where(name) + nest(_LIST_ELEMENTS, *part)
-            yield _Chunk(Message(kind, body, flags), group[start : start + step], part)
+            yield _Chunk(Message(SETS[name].family, kind, body, flags), group[start : start + step], part)
 
 
 def _covers(outer: Element, inner: Element) -> bool:
@@ -215,19 +216,20 @@ def _last(part: Part) -> Part:
 
 def _error(refused: Refused, chunk: _Chunk | None) -> KernelError:
     """Say which element was refused."""
-    what, subject, listing = "cannot change or read elements", "", f"table {TABLE_FAMILY} {TABLE}"
+    what, subject, where, listing = "cannot change or read elements", "", " or ".join(TABLES), "ruleset"
     if chunk is not None:
         verb = "add" if chunk.message.kind is Kind.NEWSETELEM else "remove"
         element = _blamed(refused.offset, chunk)
         subject = chunk.elements[0].set
+        where = SETS[subject].family.table
         content = element_text(element) if element else f"({len(chunk.elements)} elements)"
         what = f"cannot {verb} element {subject} {content}"
-        listing = f"{'map' if SETS[subject].data else 'set'} {TABLE_FAMILY} {TABLE} {subject}"
+        listing = f"{'map' if SETS[subject].data else 'set'} {where} {subject}"
     reason = os.strerror(refused.errno)
     if refused.errno == errno.EEXIST:
         reason = "its key is there with other data, or an interval overlaps it"
     elif refused.errno == errno.ENOENT:
-        reason = f"table {TABLE_FAMILY} {TABLE} or the set is gone"
+        reason = f"table {where} or the set is gone"
     return KernelError(
         f"{what}: {reason}", errno=refused.errno, subject=subject, hint=f"nft list {listing}", detail=str(refused)
     )

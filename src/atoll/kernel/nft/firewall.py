@@ -3,7 +3,7 @@
 Law: every change is one transaction, made whole or not at all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from atoll.kernel.kernel import Count, RuleCount
@@ -12,13 +12,13 @@ from atoll.kernel.nft.library import Library
 from atoll.kernel.nft.netlink import NetfilterSocket
 from atoll.kernel.nft.rules import build_script, load_rules
 from atoll.kernel.nft.table import Content, Table
-from atoll.model.firewall import SETS, element_text
+from atoll.model.firewall import SETS, TableFamily, element_text
 from atoll.model.items import Element, Key, State
 from atoll.model.ops import Op, Verb
 
 
 class Firewall:
-    """The table `inet atoll` of the calling thread's network namespace. Used by one thread.
+    """The tables `inet atoll` and `bridge atoll` of the calling thread's network namespace. Used by one thread.
 
     Making it changes nothing; `ensure` does. Raises Unsupported without libnftables.
     """
@@ -26,47 +26,46 @@ class Firewall:
     def __init__(self) -> None:
         self._library = Library()
         self._netlink = NetfilterSocket(self._library.fd)
-        self._table = Table(self._netlink)
+        self._tables = {family: Table(self._netlink, family) for family in TableFamily}
         self._elements = Elements(self._netlink)
-        self._rules = load_rules()
+        self._rules = {family: load_rules(family) for family in TableFamily}
 
     def close(self) -> None:
-        """Let go of the table: an owned one stays as it is, for the next to adopt."""
+        """Let go of the tables: owned ones stay as they are, for the next to adopt."""
         self._netlink.close()
         self._library.close()
 
     @property
     def port_id(self) -> int:
-        """The netlink address from which every change of the table comes; 0 before the first message."""
+        """The netlink address from which every change of the tables comes; 0 before the first message."""
         return self._netlink.port_id
 
     @property
     def owned(self) -> bool:
-        """True when the table is ours alone, so that no other process's flush reaches it."""
-        return self._table.owned
+        """True when the tables are ours alone, so that no other process's flush reaches them."""
+        return all(table.owned for table in self._tables.values())
 
     def ensure(self) -> bool:
-        """Make table and rules present, ours and right; True when something had to be built.
+        """Make tables and rules present, ours and right; True when something had to be built.
 
-        What is right stays untouched, and elements stay across a rebuild, though their counts begin again. Raises
-        Unavailable when another process owns the table, KernelError.
+        A table that is right stays untouched, and elements stay across a rebuild, though their counts begin again.
+        Raises Unavailable when another process owns a table, KernelError.
         """
-        made = self._table.claim()
-        if not made:
-            content = self._table.content()
-            if content.mark == self._mark(content):
-                return False
-        self._build(() if made else self._kept())
-        return True
+        wrong = [family for family, table in self._tables.items() if table.claim() or not self._is_right(family)]
+        if wrong:
+            self._build(wrong, self._kept(wrong))
+        return bool(wrong)
 
     def refill(self, elements: Iterable[Element]) -> None:
-        """Make the table hold the rules and exactly these elements, in one transaction. Raises as `ensure`."""
-        self._table.claim()
-        self._build(elements)
+        """Make the tables hold the rules and exactly these elements, in one transaction. Raises as `ensure`."""
+        for table in self._tables.values():
+            table.claim()
+        self._build(tuple(TableFamily), list(elements))
 
     def delete(self) -> None:
-        """Remove the table; no error when there is none. Raises Unavailable, KernelError."""
-        self._table.delete()
+        """Remove the tables; no error when there are none. Raises Unavailable, KernelError."""
+        for table in self._tables.values():
+            table.delete()
 
     def observe(self, elements: Iterable[Element]) -> State:
         """Those of the keys of `elements` that are present, with their data as in the kernel. Effects: none."""
@@ -81,7 +80,7 @@ class Firewall:
 
         Adding what is there with equal data and removing what is gone succeed. Raises KernelError naming the
         element: EEXIST when its key, or an overlapping interval, is there with other data; ENOENT when the
-        table or the set is gone; EPERM when the table is another's.
+        table or the set is gone; EPERM when a table is another's.
         """
         gone: dict[Key, Element] = {}
         wanted: dict[Key, Element] = {}
@@ -105,29 +104,41 @@ class Firewall:
         return {key: count for name in counted for key, count in self._elements.counts_of(name).items()}
 
     def counters(self) -> tuple[RuleCount, ...]:
-        """The count of every rule that counts, with its text in rules.nft, in that order."""
-        texts = {chain.name: chain.rules for chain in self._rules.chains}
-        counts = []
-        for found in self._table.counts():
+        """The count of every rule that counts, with its text in the table's file, in that order."""
+        return tuple(count for family in TableFamily for count in self._counters_of(family))
+
+    def _counters_of(self, family: TableFamily) -> Iterator[RuleCount]:
+        texts = {chain.name: chain.rules for chain in self._rules[family].chains}
+        for found in self._tables[family].counts():
             rules = texts.get(found.chain, ())
             rule = rules[found.place] if found.place < len(rules) else f"rule {found.place + 1}"
-            counts.append(RuleCount(found.chain, rule, found.count))
-        return tuple(counts)
+            yield RuleCount(family.table, found.chain, rule, found.count)
 
-    def _kept(self) -> list[Element]:
+    def _kept(self, families: Sequence[TableFamily]) -> list[Element]:
         """The elements that this version's rules can hold: not those of a bygone type, nor names we'd never use."""
         kept = []
-        for name in SETS:
+        for kind in SETS.values():
+            if kind.family not in families:
+                continue
             with suppress(ValueError):
-                for element in self._elements.all_of(name).values():
+                for element in self._elements.all_of(kind.name).values():
                     element_text(element)
                     kept.append(element)
         return kept
 
-    def _build(self, elements: Iterable[Element]) -> None:
-        old = self._table.content()
-        self._library.run(build_script(self._rules, elements, old_chains=old.chains, old_sets=old.sets))
-        self._table.set_mark(self._mark(self._table.content()))
+    def _build(self, families: Sequence[TableFamily], elements: Sequence[Element]) -> None:
+        scripts = []
+        for family in families:
+            old = self._tables[family].content()
+            scripts.append(build_script(self._rules[family], elements, old_chains=old.chains, old_sets=old.sets))
+        self._library.run("".join(scripts))
+        for family in families:
+            table = self._tables[family]
+            table.set_mark(self._mark(family, table.content()))
 
-    def _mark(self, content: Content) -> str:
-        return f"rules {self._rules.digest} built {content.digest}"
+    def _is_right(self, family: TableFamily) -> bool:
+        content = self._tables[family].content()
+        return content.mark == self._mark(family, content)
+
+    def _mark(self, family: TableFamily, content: Content) -> str:
+        return f"rules {self._rules[family].digest} built {content.digest}"

@@ -14,8 +14,9 @@ from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 from atoll.errors import KernelError
+from atoll.model.firewall import TableFamily
 
-NFPROTO_INET = 1  # linux/netfilter.h
+_NFPROTO = {TableFamily.INET: 1, TableFamily.BRIDGE: 7}  # linux/netfilter.h
 NESTED = 0x8000  # NLA_F_NESTED
 
 _SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -65,8 +66,9 @@ class Flag(IntFlag):
 
 
 class Message(NamedTuple):
-    """A request about nftables; `body` starts after the nfgenmsg header."""
+    """A request about our table of a family; `body` starts after the nfgenmsg header."""
 
+    family: TableFamily
     kind: Kind
     body: bytes
     flags: Flag = Flag.NONE
@@ -120,7 +122,7 @@ class NetfilterSocket:
         last = len(messages) - 1
         for index, message in enumerate(messages):
             flags = Flag.REQUEST | message.flags | (Flag.ACK if index == last else Flag.NONE)
-            frames.append(_request(message.kind, flags, first + 1 + index, message.body))
+            frames.append(_request(message, flags, first + 1 + index))
         frames.append(_frame(_BATCH_END, Flag.REQUEST, first + 1 + len(messages), _BATCH_BODY))
         self._send(frames)
         # Every answer to a batch is queued before sendmsg returns: nfnetlink_rcv_batch().
@@ -151,7 +153,7 @@ class NetfilterSocket:
 
     def _ask(self, messages: Sequence[Message]) -> list[bytes | Refused]:
         first = self._claim_sequence(len(messages))
-        self._send([_request(m.kind, Flag.REQUEST | m.flags, first + i, m.body) for i, m in enumerate(messages)])
+        self._send([_request(each, Flag.REQUEST | each.flags, first + i) for i, each in enumerate(messages)])
         lost = Refused(-1, errno.ENOBUFS, "the kernel's answer was lost", 0)
         answers: list[bytes | Refused] = [lost] * len(messages)
         for kind, _flags, sequence, payload in self._pending():
@@ -178,7 +180,7 @@ class NetfilterSocket:
     def _dump(self, message: Message) -> list[bytes] | None:
         """One try; None when it was interrupted by a change."""
         sequence = self._claim_sequence(1)
-        self._send([_request(message.kind, Flag.REQUEST | Flag.DUMP | message.flags, sequence, message.body)])
+        self._send([_request(message, Flag.REQUEST | Flag.DUMP | message.flags, sequence)])
         bodies: list[bytes] = []
         whole = True
         # A dump goes on while we read: the kernel refills the queue within recv, so it never runs dry before DONE.
@@ -288,8 +290,9 @@ def _frame(kind: int, flags: Flag, sequence: int, payload: bytes) -> bytes:
     return _HEADER.pack(16 + len(payload), kind, flags, sequence, 0) + payload
 
 
-def _request(kind: Kind, flags: Flag, sequence: int, body: bytes) -> bytes:
-    return _frame(_SUBSYSTEM | kind, flags, sequence, struct.pack("=BBH", NFPROTO_INET, 0, 0) + body)
+def _request(message: Message, flags: Flag, sequence: int) -> bytes:
+    header = struct.pack("=BBH", _NFPROTO[message.family], 0, 0)
+    return _frame(_SUBSYSTEM | message.kind, flags, sequence, header + message.body)
 
 
 def _fault(index: int, payload: bytes) -> Refused | None:

@@ -1,4 +1,4 @@
-"""The table itself: who owns it, what is in it, and the mark that says it is right.
+"""One table: who owns it, what is in it, and the mark that says it is right.
 
 *Owned* (flags owner and persist, Linux 6.9): nobody else's flush or change reaches it while our
 socket lives; after that it stays, an orphan, until the next daemon adopts it with the same message.
@@ -35,7 +35,7 @@ from atoll.kernel.nft.netlink import (
     text,
 )
 from atoll.kernel.nft.rules import MARK_CHAIN
-from atoll.model.firewall import TABLE, TABLE_FAMILY
+from atoll.model.firewall import TABLE, TableFamily
 
 # linux/netfilter/nf_tables.h: NFTA_TABLE_*, NFTA_CHAIN_*, NFTA_SET_*, NFTA_RULE_*
 _TABLE_NAME, _TABLE_FLAGS, _TABLE_OWNER = 1, 2, 7
@@ -86,21 +86,22 @@ class PlacedCount:
 
 
 class Table:
-    """The table `inet atoll` in the network namespace of `netlink`."""
+    """Our table of a family in the network namespace of `netlink`."""
 
-    def __init__(self, netlink: NetfilterSocket) -> None:
+    def __init__(self, netlink: NetfilterSocket, family: TableFamily) -> None:
         self._netlink = netlink
+        self._family = family
 
     def status(self) -> Status | None:
         """The table as it is, None when there is none."""
         try:
-            (answer,) = self._netlink.ask([Message(Kind.GETTABLE, text(_TABLE_NAME, TABLE))])
+            (answer,) = self._netlink.ask([Message(self._family, Kind.GETTABLE, text(_TABLE_NAME, TABLE))])
         except Refused as refused:
             answer = refused
         if isinstance(answer, Refused):
             if answer.errno == errno.ENOENT:
                 return None
-            raise _error("read", answer)
+            raise _error(self._family, "read", answer)
         found = dict(attributes(answer))
         (flags,) = struct.unpack(">I", found[_TABLE_FLAGS])
         (owner,) = struct.unpack(">I", found.get(_TABLE_OWNER, b"\0\0\0\0"))
@@ -121,41 +122,45 @@ class Table:
         status = self.status()
         if status is not None:
             if status.flags & TableFlag.OWNER and status.owner != self._netlink.port_id:
-                raise _owned_by_another(status.owner)
+                raise _owned_by_another(self._family, status.owner)
             if status.flags & TableFlag.OWNER or not status.flags & TableFlag.PERSIST:
                 return False
         try:
-            self._netlink.transact([_new_table(TableFlag.OWNER | TableFlag.PERSIST)])
+            self._netlink.transact([self._new(TableFlag.OWNER | TableFlag.PERSIST)])
         except Refused as refused:
             if refused.errno == errno.EPERM and status is not None:
-                raise _owned_by_another(0) from refused
+                raise _owned_by_another(self._family, 0) from refused
             if refused.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise _error("make", refused) from refused
+                raise _error(self._family, "make", refused) from refused
             self._make_plain()
         return status is None
 
+    def _new(self, flags: TableFlag) -> Message:
+        body = text(_TABLE_NAME, TABLE) + be32(_TABLE_FLAGS, flags)
+        return Message(self._family, Kind.NEWTABLE, body, Flag.CREATE)
+
     def _make_plain(self) -> None:
         try:
-            self._netlink.transact([_new_table(TableFlag(0))])
+            self._netlink.transact([self._new(TableFlag(0))])
         except Refused as refused:
-            raise _error("make", refused) from refused
+            raise _error(self._family, "make", refused) from refused
 
     def delete(self) -> None:
         """Remove the table with all in it; no error when there is none. Raises Unavailable, KernelError."""
         try:
-            self._netlink.transact([Message(Kind.DELTABLE, text(_TABLE_NAME, TABLE))])
+            self._netlink.transact([Message(self._family, Kind.DELTABLE, text(_TABLE_NAME, TABLE))])
         except Refused as refused:
             if refused.errno == errno.EPERM:
-                raise _owned_by_another(0) from refused
+                raise _owned_by_another(self._family, 0) from refused
             if refused.errno != errno.ENOENT:
-                raise _error("remove", refused) from refused
+                raise _error(self._family, "remove", refused) from refused
 
     def content(self) -> Content:
         """Read chains, sets and rules: three dumps, no elements. Raises KernelError."""
         digest = hashlib.sha256()
         chains, mark = [], ""
         for chain in self._dump(Kind.GETCHAIN, b""):
-            if first_text(chain.get(_CHAIN_TABLE)) != TABLE:  # the kernel dumps those of all tables
+            if first_text(chain.get(_CHAIN_TABLE)) != TABLE:  # the kernel dumps those of all tables of the family
                 continue
             name = first_text(chain.get(_CHAIN_NAME))
             chains.append(name)
@@ -182,9 +187,9 @@ class Table:
         octets = mark.encode() + b"\0"
         comment = attribute(_CHAIN_USERDATA, bytes((_UDATA_COMMENT, len(octets))) + octets)
         try:
-            self._netlink.transact([Message(Kind.NEWCHAIN, where + comment, Flag.CREATE)])
+            self._netlink.transact([Message(self._family, Kind.NEWCHAIN, where + comment, Flag.CREATE)])
         except Refused as refused:
-            raise _error("mark", refused) from refused
+            raise _error(self._family, "mark", refused) from refused
 
     def counts(self) -> Iterator[PlacedCount]:
         """The counter of every rule that has one, in the order of chains and rules."""
@@ -197,9 +202,9 @@ class Table:
 
     def _dump(self, kind: Kind, body: bytes) -> Iterator[dict[int, bytes]]:
         try:
-            bodies = self._netlink.dump(Message(kind, body))
+            bodies = self._netlink.dump(Message(self._family, kind, body))
         except Refused as refused:
-            raise _error("read", refused) from refused
+            raise _error(self._family, "read", refused) from refused
         return parsed(bodies)
 
     def _rules(self) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
@@ -210,10 +215,6 @@ class Table:
                 expression = dict(attributes(payload))
                 expressions.append((first_text(expression.get(EXPR_NAME)), expression.get(EXPR_DATA, b"")))
             yield first_text(rule.get(_RULE_CHAIN)), expressions
-
-
-def _new_table(flags: TableFlag) -> Message:
-    return Message(Kind.NEWTABLE, text(_TABLE_NAME, TABLE) + be32(_TABLE_FLAGS, flags), Flag.CREATE)
 
 
 def _comment(userdata: bytes) -> str:
@@ -227,20 +228,20 @@ def _comment(userdata: bytes) -> str:
     return ""
 
 
-def _owned_by_another(port_id: int) -> Unavailable:
+def _owned_by_another(family: TableFamily, port_id: int) -> Unavailable:
     who = f"port id {port_id}, usually its pid" if port_id else "its netlink socket is open"
     return Unavailable(
-        f"table {TABLE_FAMILY} {TABLE} is owned by another process ({who})",
+        f"table {family.table} is owned by another process ({who})",
         hint="atoll down" if not port_id else f"ps -p {port_id}",
         subject=TABLE,
     )
 
 
-def _error(verb: str, refused: Refused) -> KernelError:
+def _error(family: TableFamily, verb: str, refused: Refused) -> KernelError:
     return KernelError(
-        f"cannot {verb} table {TABLE_FAMILY} {TABLE}: {os.strerror(refused.errno)}",
+        f"cannot {verb} table {family.table}: {os.strerror(refused.errno)}",
         errno=refused.errno,
-        hint=f"nft list table {TABLE_FAMILY} {TABLE}",
+        hint=f"nft list table {family.table}",
         subject=TABLE,
         detail=str(refused),
     )
