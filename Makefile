@@ -12,10 +12,10 @@ export PREFIX BINDIR STATEDIR DESTDIR PURGE
 export ATOLL_PEERS ?= $(CURDIR)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench golden docs lock install uninstall clean
+.PHONY: help setup demo test check bench bench-deps golden docs lock install uninstall clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
 		printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 setup: $(VENV)/run.stamp ## Install what atoll needs and leave .venv/bin/atoll
@@ -25,15 +25,19 @@ demo: setup ## Show networks, NAT and published ports on hosts made of namespace
 
 test: $(VENV)/dev.stamp ## Run all tests; one that is skipped has failed
 	scripts/packages test
-	tests/e2e/dockerd/unpack
+	scripts/peers
 	$(RUN) tests
 
 check: $(VENV)/dev.stamp ## Run ruff, mypy --strict and the rules of the code base
 	scripts/packages style
 	$(RUN) tests/style
 
-bench: $(VENV)/dev.stamp ## Measure attach and publish against the bare kernel calls
-	$(VENV)/bin/python -m bench
+bench: bench-deps ## Write docs/benchmarks.md: everything measured beside the bare kernel and others; QUICK=1 for a glance
+	$(VENV)/bin/python -m bench $(if $(QUICK),--effort quick,--effort full --write docs/benchmarks.md)
+
+bench-deps: $(VENV)/dev.stamp ## Unpack what `make bench` compares with: Docker, CNI, netavark, iperf3
+	scripts/packages bench
+	scripts/peers
 
 golden: $(VENV)/dev.stamp ## Write the expected outputs of tests/golden anew, to be read in `git diff`
 	$(RUN) tests/golden --update-golden

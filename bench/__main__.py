@@ -1,6 +1,61 @@
-"""`python -m bench`: measure and print a table. Needs root; works on hosts made of namespaces."""
+"""`python -m bench [SUBJECT...]`: measure and print; `--write FILE` makes the page of all subjects. Needs root."""
 
-from bench.attach import measure, table
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from atoll.errors import AtollError
+from bench import attach, cli, connect, ports, restart, size, throughput
+from bench.effort import FULL, QUICK, SMALLEST, Effort
+from bench.machine import machine
+from bench.report import limit_lines, page, section_text
+from bench.section import Section
+
+SUBJECTS: dict[str, Callable[[Effort], Section]] = {
+    "attach": attach.measure,
+    "ports": ports.measure,
+    "peer-ports": ports.measure_peers,
+    "connect": connect.measure,
+    "throughput": throughput.measure,
+    "size": size.measure,
+    "restart": restart.measure,
+    "cli": cli.measure,
+}
+EFFORTS = {effort.name: effort for effort in (FULL, QUICK, SMALLEST)}
+
+
+def main() -> int:
+    """Measure the subjects that the command line names, all by default. 0 even where a limit is not kept."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure atoll beside the floor and others.")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; all by default")
+    parser.add_argument("--effort", choices=EFFORTS, default=QUICK.name, help="how often and how much (quick)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there, too")
+    given = parser.parse_args()
+    unknown = set(given.subjects) - SUBJECTS.keys()
+    if unknown:
+        parser.error(f"no subject {', '.join(sorted(unknown))}: there are {', '.join(SUBJECTS)}")
+    load = os.getloadavg()[0]
+    sections = [_measured(name, EFFORTS[given.effort]) for name in given.subjects or SUBJECTS]
+    if given.write is not None:
+        quick = " QUICK=1" if given.effort == QUICK.name else ""
+        given.write.write_text(page(sections, machine(load), f"make bench{quick}"))
+    return 0
+
+
+def _measured(name: str, effort: Effort) -> Section:
+    begun = time.monotonic()
+    section = SUBJECTS[name](effort)
+    print(section_text(section))
+    print("\n".join(limit_lines(section.limits)))
+    print(f"\n{name}: {time.monotonic() - begun:.0f} s\n", flush=True)
+    return section
+
 
 if __name__ == "__main__":
-    print(table(measure()))
+    try:
+        sys.exit(main())
+    except AtollError as error:
+        sys.exit(f"bench: {error.message}\n  try: {error.hint}")

@@ -1,105 +1,84 @@
-"""Attach and publish through the daemon's socket, as a client waits for it, beside the floor.
+"""Attach: a namespace, its cable, addresses and routes of both families, and one published port."""
 
-A publish is a sandbox made with ports less one made without, so both are on the same ground as the floor's elements.
-"""
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
-import http.client
-import json
-import socket
-import statistics
-import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from bench.effort import Effort
+from bench.peers.atoll import Atoll
+from bench.peers.cni import Cni
+from bench.peers.docker import Docker
+from bench.peers.netavark import Netavark
+from bench.peers.peer import Peer, once
+from bench.samples import Samples, alternate
+from bench.scene import Scene
+from bench.section import TIMES, Limit, Row, Section
+from bench.worker import Worker
 
-from atoll.lab.host import Host
-from atoll.lab.topology import Lab
-from bench.cases import ATTACHES, PORT_COUNTS, PUBLISHES
-
-QUARTER = ATTACHES // 4
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table; times in seconds."""
-
-    what: str
-    atoll: Sequence[float]
-    floor: Sequence[float]
+PORTS = [(8080, 80)]
+TEXT = """A namespace, its cable, addresses and routes of both families and one published port, of a sandbox at a
+time. *Floor* are the very bytes that the engine sends for it to rtnetlink and nftables, the sockets it binds and the
+rows it commits, sent again in a bare loop without claiming, planning, looking or encoding. *Engine* is its verb
+called in a process, *daemon* the whole HTTP request. CNI is bridge with host-local, then portmap; netavark's
+addresses are given; neither is charged for making the namespace. Docker is `run` with its bridge less `run` without a
+network. *While others go*: whole requests while another client removes {storm} sandboxes one after another, every
+pause of theirs counted."""
 
 
-class Connection(http.client.HTTPConnection):
-    """A kept connection to a daemon's socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        """Open the unix socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-    def ask(self, method: str, route: str, body: dict[str, Any] | None = None) -> float:
-        """Seconds that one request takes. Raises AssertionError with the answer when it is refused."""
-        text = None if body is None else json.dumps(body)
-        begun = time.perf_counter()
-        self.request(method, route, text, {"Content-Type": "application/json"})
-        answer = self.getresponse()
-        content = answer.read()
-        taken = time.perf_counter() - begun
-        assert answer.status < 300, f"{method} {route}: {answer.status} {content[:300]!r}"
-        return taken
+def measure(effort: Effort) -> Section:
+    """Attach as everybody does it, in turn."""
+    with ExitStack() as stack:
+        scene = stack.enter_context(Scene())
+        within, cni, netavark, docker = map(scene.machine, ("engine", "cni", "netavark", "docker"))
+        pair = Worker(within, "bench.inprocess", str(scene.room(within)))
+        daemon = Atoll.on(scene.machine("daemon"))
+        peers: dict[str, Peer] = {
+            "daemon": daemon,
+            "CNI": Cni(cni, scene.room(cni)),
+            "netavark": Netavark(netavark, scene.room(netavark)),
+            "Docker": stack.enter_context(Docker(docker, scene.room(docker))),
+        }
+        contestants: dict[str, Callable[[], float]] = {
+            "floor": lambda: float(pair.ask("floor")),
+            "engine": lambda: float(pair.ask("engine")),
+            **{name: partial(once, peer, PORTS) for name, peer in peers.items()},
+        }
+        found = alternate(contestants, effort.attach_rounds)
+        busy = Samples.of(value for _ in range(effort.storms) for value in _storm(daemon, effort.storm_sandboxes))
+    return _section(found, busy, effort)
 
 
-def measure() -> list[Figure]:
-    """All figures, on two hosts made of namespaces: one with a daemon, one bare."""
-    with Lab("bench") as lab:
-        wan = lab.switch("wan", "10.99.0.0/24")
-        host, bare = lab.host("host", wan), lab.host("bare", wan)
-        floor = _floor(bare)
-        daemon = host.start_daemon()
-        connection = Connection(daemon.socket)
-        figures = []
-        base = statistics.median(_create(connection, []) for _ in range(PUBLISHES))
-        for count in PORT_COUNTS:
-            # Shifted by one, so that each port is an element of its own; a range of same numbers would be one.
-            ports = [f"10000-{9999 + count}:10001-{10000 + count}"]
-            taken = [max(0.0, _create(connection, ports) - base) for _ in range(PUBLISHES)]
-            figures.append(Figure(f"publish {count} ports", taken, floor["publish"][str(count)]))
-        attached = _attach(connection)
-        # Apart, as the cost must not grow with how many there are.
-        figures.append(Figure(f"attach, first {QUARTER}", attached[:QUARTER], floor["attach"][:QUARTER]))
-        figures.append(Figure(f"attach, last {QUARTER} of {ATTACHES}", attached[-QUARTER:], floor["attach"][-QUARTER:]))
-        return figures
-
-
-def _attach(connection: Connection) -> list[float]:
-    return [connection.ask("POST", "/atoll/sandboxes/create", {"Name": f"s{number}"}) for number in range(ATTACHES)]
-
-
-def _create(connection: Connection, publish: list[str]) -> float:
-    taken = connection.ask("POST", "/atoll/sandboxes/create", {"Name": "published", "Publish": publish})
-    connection.ask("DELETE", "/atoll/sandboxes/published")
+def _storm(daemon: Atoll, count: int) -> list[float]:
+    """Attaches as long as another client removes `count` sandboxes."""
+    names = [f"doomed-{number}" for number in range(count)]
+    for name in names:
+        daemon.create(name, [])
+    other = Atoll(daemon.daemon)
+    removal = threading.Thread(target=lambda: [other.remove(name) for name in names])
+    taken: list[float] = []
+    removal.start()
+    while removal.is_alive():
+        taken.append(daemon.create(f"new-{len(taken)}", []))
+    removal.join()
+    for number in range(len(taken)):
+        daemon.remove(f"new-{number}")
     return taken
 
 
-def _floor(bare: Host) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.floor", str(bare.netns_directory)]
-    done = bare.run(command, timeout_s=120)
-    return dict(json.loads(done.stdout))
-
-
-def table(figures: Sequence[Figure]) -> str:
-    """The figures as a Markdown table: medians, the 95th hundredth, and how many times the floor."""
-    lines = ["| | atoll, ms | 95 % within | bare calls, ms | factor |", "|---|---|---|---|---|"]
-    for figure in figures:
-        middle, least = statistics.median(figure.atoll), statistics.median(figure.floor)
-        late = statistics.quantiles(figure.atoll, n=20)[-1]
-        lines.append(
-            f"| {figure.what} | {middle * 1e3:.2f} | {late * 1e3:.2f} | {least * 1e3:.2f} | {middle / least:.1f} |"
-        )
-    return "\n".join(lines)
+def _section(found: dict[str, Samples], busy: Samples, effort: Effort) -> Section:
+    floor = found["floor"]
+    rows = [Row("attach", name, samples, base=floor) for name, samples in found.items()]
+    rows.append(Row(f"attach while {effort.storm_sandboxes} others go", "daemon", busy, base=floor))
+    calm = found["daemon"].median
+    limits = [
+        Limit("attach in the engine, over the floor", found["engine"].median / floor.median, 2),
+        *(
+            Limit(f"attach, whole request, over {name}", calm / found[name].median, 0.1, TIMES)
+            for name in ("CNI", "netavark")
+        ),
+        Limit(
+            f"attach while {effort.storm_sandboxes} sandboxes are deleted, p99 over p50", busy.quantile(99) / calm, 5
+        ),
+    ]
+    return Section("Attach", TEXT.format(storm=effort.storm_sandboxes), rows, limits, base="over the floor")

@@ -1,88 +1,122 @@
-"""The floor: the kernel calls of an attach and of a publish in a bare loop, without daemon, store, plan or look.
+"""The floor: the very bytes of one of the engine's attaches, sent again in a bare loop.
 
-`python -m bench.floor DIRECTORY` runs in the namespace that plays the host, mounts namespaces in DIRECTORY, and prints
-`{"attach": [seconds...], "publish": {"ports": [seconds...]}}`.
+Nothing is claimed, planned, looked at or encoded: a namespace is made, ports are bound, rows committed, messages sent.
 """
 
-import json
-import sys
+import re
+import sqlite3
+import struct
 import time
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from socket import socket
+from typing import Any
 
-from atoll.kernel import inet, links, netns
-from atoll.kernel.nft.firewall import Firewall
-from atoll.kernel.rtnetlink import RouteSocket
-from atoll.model.items import Address, Bridge, Element, Interface, Route, Veth
-from atoll.model.ops import Op, Verb
-from bench.cases import ATTACHES, PORT_COUNTS, PUBLISHES
+from atoll.kernel import links, netns, sysctl
+from atoll.kernel.nft.netlink import Kind
+from atoll.kernel.portsocket import bind_port
+from atoll.kernel.rtnetlink import Request, RouteSocket
+from atoll.model.world import Change, kind_of
+from atoll.store.codec import encode_record
+from bench.recording import Call
 
-BRIDGE_INDEX = 1000
-FIRST_INDEX = 1001
-SUBNET = IPv4Network("10.200.0.0/16")
-TCP = 6
+_NETNS_FD = re.compile(struct.pack("=HH", 8, 28) + b"(?s:....)")
+"""IFLA_NET_NS_FD: the descriptor is another one each time."""
+_INDEX = struct.Struct("=4xi")
+"""The index in a struct ifinfomsg."""
+_NEWLINK = 16
 
-
-def attach(host: RouteSocket, directory: Path, number: int) -> None:
-    """Make a namespace and a veth into it with address and route: two datagrams, and what `netns.make` takes."""
-    path = str(directory / f"floor-{number}")
-    netns.make(path)
-    address = IPv4Interface((SUBNET[number + 2], SUBNET.prefixlen))
-    veth = Veth(
-        f"fl{number}", f"floor:{number}", "floor0", "", "eth0", f"02:42:0a:c8:{number >> 8:02x}:{number & 255:02x}"
-    )
-    with netns.opened(path) as descriptor:
-        requests = links.add_veth(veth, FIRST_INDEX + number, bridge=BRIDGE_INDEX, netns=descriptor, ipv6=True)
-        assert not host.change(requests)
-
-    def inside() -> None:
-        with RouteSocket() as inner:
-            (found,) = inner.ask([links.get_by_name("eth0")])
-            assert isinstance(found, bytes)
-            link = links.decode_link(found)
-            place = ("", "eth0")
-            requests = [
-                inet.add_address(Address(*place, address), link.index),
-                *links.set_interface(Interface(*place, veth.peer_mac), link),
-                inet.add_route(Route("", IPv4Network("0.0.0.0/0"), "eth0", gateway=SUBNET[1]), link.index),
-            ]
-            assert not inner.change(requests)
-
-    netns.run_in(path, inside)
+Row = tuple[str, str, int, bytes]
 
 
-def publish(firewall: Firewall, first: int, count: int) -> list[Op]:
-    """Add one element a port, in one transaction; returns what was done."""
-    target = IPv4Address("10.200.0.2")
-    ops = [Op(Verb.ADD, Element("any4", (TCP, first + port), (target, 80 + port))) for port in range(count)]
-    firewall.apply(ops)
-    return ops
+class Floor:
+    """Attaches as the recorded attach did, and takes it back. Its rows go to the file `path`."""
+
+    def __init__(self, calls: list[Call], path: Path) -> None:
+        self._calls = calls
+        (self._netns,) = (call.arguments[0] for call in calls if call.name == "make")
+        (change,) = (call.arguments[1] for call in calls if call.name == "commit")
+        self._rows = _rows(change)
+        self._store = _connect(path)
+        self._bound: list[socket] = []
+        self._host: RouteSocket = next(c.arguments[0] for c in calls if c.name == "change" and not c.inside)
+
+    def attach(self) -> float:
+        """Seconds that it takes."""
+        begun = time.perf_counter()
+        for inside, group in groupby(self._calls, lambda call: call.inside):
+            if inside:
+                netns.run_in(self._netns, partial(_send_inside, list(group)))
+            else:
+                for call in group:
+                    self._send(call.name, call.arguments)
+        return time.perf_counter() - begun
+
+    def detach(self) -> None:
+        """Take away what `attach` made, and wait until it is gone."""
+        for call in self._calls:
+            if call.name == "transact":
+                netlink, messages = call.arguments
+                netlink.transact([message._replace(kind=Kind.DESTROYSETELEM) for message in messages])
+            if call.name == "change" and not call.inside:
+                indexes = {_INDEX.unpack_from(each.payload)[0] for each in call.arguments[1] if _makes_link(each)}
+                self._host.change([request for index in indexes for request in links.delete_link(index)])
+        netns.delete(self._netns)
+        for each in self._bound:
+            each.close()
+        self._bound.clear()
+        self._store.execute("DELETE FROM record")
+
+    def _send(self, name: str, arguments: tuple[Any, ...]) -> None:
+        match name:
+            case "make":
+                netns.make(self._netns)
+            case "bind_port":
+                bound = bind_port(*arguments)
+                assert bound is not None, arguments
+                self._bound.append(bound)
+            case "commit":
+                self._store.execute("BEGIN IMMEDIATE")
+                self._store.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", self._rows)
+                self._store.execute("COMMIT")
+            case "change":
+                with netns.opened(self._netns) as descriptor:
+                    refused = self._host.change([_led_to(descriptor, each) for each in arguments[1]])
+                assert not refused, refused
+            case "transact":
+                netlink, messages = arguments
+                netlink.transact(messages)
+            case "write":
+                sysctl.write(*arguments)
 
 
-def main(directory: Path) -> None:
-    """Measure, and print the times."""
-    with RouteSocket() as host:
-        bridge = Bridge("floor0", "floor:bridge", "02:42:0a:c8:00:01")
-        assert not host.change(links.add_bridge(bridge, BRIDGE_INDEX))
-        gateway = Address("", "floor0", IPv4Interface((SUBNET[1], SUBNET.prefixlen)))
-        assert not host.change([inet.add_address(gateway, BRIDGE_INDEX)])
-        attached = []
-        for number in range(ATTACHES):
-            begun = time.perf_counter()
-            attach(host, directory, number)
-            attached.append(time.perf_counter() - begun)
-    firewall = Firewall()
-    firewall.ensure()
-    published: dict[int, list[float]] = {}
-    for count in PORT_COUNTS:
-        for _ in range(PUBLISHES):
-            begun = time.perf_counter()
-            ops = publish(firewall, 10000, count)
-            published.setdefault(count, []).append(time.perf_counter() - begun)
-            firewall.apply([Op(Verb.REMOVE, op.item) for op in ops])
-    firewall.close()
-    print(json.dumps({"attach": attached, "publish": published}))
+def _send_inside(calls: list[Call]) -> None:
+    with RouteSocket() as inner:
+        for call in calls:
+            if call.name == "change":
+                assert not inner.change(call.arguments[1])
+            else:
+                sysctl.write(*call.arguments)
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+def _led_to(descriptor: int, request: Request) -> Request:
+    payload = _NETNS_FD.sub(struct.pack("=HHI", 8, 28, descriptor), request.payload)
+    return request if payload == request.payload else Request(request.kind, payload, request.flags)
+
+
+def _makes_link(request: Request) -> bool:
+    return request.kind == _NEWLINK and _NETNS_FD.search(request.payload) is not None
+
+
+def _rows(change: Change) -> list[Row]:
+    return [(kind_of(record), record.id, 1, encode_record(record)) for record in change.puts]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """As the store: what differs would be measured."""
+    store = sqlite3.connect(path, isolation_level=None)
+    store.execute("PRAGMA journal_mode = WAL")
+    store.execute("PRAGMA synchronous = NORMAL")
+    store.execute("CREATE TABLE record (kind, id, revision, body, PRIMARY KEY (kind, id)) WITHOUT ROWID")
+    return store
