@@ -64,7 +64,7 @@ def test_bridge_sees_the_announcement(sandboxes: tuple[str, str, str], address: 
     with subprocess.Popen(capture, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         process.stderr.readline()
-        announce(str(path_of(one)), "eth0", ip_address(address), MAC)
+        announce(str(path_of(one)), "eth0", [ip_address(address)], MAC)
         out, _ = process.communicate(timeout=10)
     assert shown in " ".join(out.split())
     assert "bad icmp6 cksum" not in out
@@ -78,10 +78,21 @@ def test_neighbour_believes_the_new_mac(sandboxes: tuple[str, str, str], address
         run(believer, f"ip neighbour replace {address} lladdr 02:00:00:00:00:99 dev {link} nud stale")
     time.sleep(1.1)  # ARP changes no entry that was changed in the last second (locktime)
     descriptor = os.open(path_of(one), os.O_RDONLY)
-    announce(str(path_of(one)) if by == "path" else descriptor, "eth0", ip_address(address), MAC)
+    announce(str(path_of(one)) if by == "path" else descriptor, "eth0", [ip_address(address)], MAC)
     os.close(descriptor)
     for believer in (host, two):
         eventually(lambda believer=believer: neighbour(believer, address) == MAC)
+
+
+def test_all_addresses_of_an_interface_are_announced_at_once(sandboxes: tuple[str, str, str]) -> None:
+    _, one, two = sandboxes
+    addresses = ["10.79.0.2", "fd79::2"]
+    for address in addresses:
+        run(two, f"ip neighbour replace {address} lladdr 02:00:00:00:00:99 dev eth0 nud stale")
+    time.sleep(1.1)
+    announce(str(path_of(one)), "eth0", [ip_address(address) for address in addresses], MAC)
+    for address in addresses:
+        eventually(lambda address=address: neighbour(two, address) == MAC)
 
 
 def neighbour(host: str, address: str) -> str:
@@ -92,9 +103,9 @@ def neighbour(host: str, address: str) -> str:
 def test_missing_interface_and_namespace_are_errors(sandboxes: tuple[str, str, str]) -> None:
     _, one, _ = sandboxes
     with pytest.raises(KernelError, match=r"cannot announce 10\.79\.0\.2 on eth7: no such device"):
-        announce(str(path_of(one)), "eth7", ip_address("10.79.0.2"), MAC)
+        announce(str(path_of(one)), "eth7", [ip_address("10.79.0.2")], MAC)
     with pytest.raises(InvalidRequest, match="no such file or directory"):
-        announce(str(path_of("at-test-never")), "eth0", ip_address("10.79.0.2"), MAC)
+        announce(str(path_of("at-test-never")), "eth0", [ip_address("10.79.0.2")], MAC)
     run(one, "ip link add quiet type bridge")
     with pytest.raises(KernelError, match="network is down"):
-        announce(str(path_of(one)), "quiet", ip_address("10.79.0.2"), MAC)
+        announce(str(path_of(one)), "quiet", [ip_address("10.79.0.2")], MAC)

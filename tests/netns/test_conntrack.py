@@ -114,9 +114,9 @@ def tracked(host: str, names: dict[str, str]) -> set[tuple[Protocol, str, str, i
     }
 
 
-def forgotten(host: str, names: dict[str, str], request: FlushConntrack) -> set[tuple[Protocol, str, str, int]]:
+def forgotten(host: str, names: dict[str, str], *requests: FlushConntrack) -> set[tuple[Protocol, str, str, int]]:
     """What a flush takes away; as many as it says."""
-    count = inside(host, lambda: flush(request))
+    count = inside(host, lambda: flush(*requests))
     gone = EVERYTHING - tracked(host, names)
     assert count == len(gone)
     return gone
@@ -185,6 +185,23 @@ def test_prefixes(host: str, hosts: dict[str, str]) -> None:
     address = ip_network("fd78:1::2/127" if v6 else "10.78.1.2/31")
     request = FlushConntrack(source=source, address=address)
     assert forgotten(host, hosts, request) == {(UDP, ALIAS, PEER, 53), (UDP, ALIAS, OTHER_PEER, 53)}
+
+
+def test_several_requests_together_are_as_one_after_the_other(host: str, hosts: dict[str, str]) -> None:
+    ports = [FlushConntrack(protocol=UDP, ports=PortRange(port, port)) for port in (8080, 8081, 8082, 90)]
+    at_peer = parse_address("address", hosts[PEER])
+    others = [
+        FlushConntrack(protocol=TCP, address=at_peer, ports=PortRange(8080, 8080)),
+        FlushConntrack(source=parse_address("address", hosts[ALIAS]), address=at_peer),
+        FlushConntrack(protocol=TCP, ports=PortRange(9000, 9000)),
+    ]
+    assert forgotten(host, hosts, *ports, *others) == {
+        (UDP, LOCAL, LOCAL, 8080),
+        (UDP, LOCAL, ALIAS, 8080),
+        (UDP, LOCAL, ALIAS, 8081),
+        (TCP, LOCAL, PEER, 8080),
+        (UDP, ALIAS, PEER, 53),
+    }
 
 
 def test_more_connections_than_one_datagram_takes(host: str) -> None:

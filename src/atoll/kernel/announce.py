@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from atoll.errors import KernelError
@@ -62,20 +63,19 @@ def internet_checksum(octets: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def announce(netns: str | int, ifname: str, address: IPAddress, mac: str) -> None:
-    """Announce `address` at `mac` from the interface `ifname`, which is up, in a namespace (path or fd).
+def announce(netns: str | int, ifname: str, addresses: Sequence[IPAddress], mac: str) -> None:
+    """Announce `addresses` at `mac` from the interface `ifname`, which is up, in a namespace (path or fd).
 
     Nothing of the namespace is kept open. Raises InvalidRequest when the path leads to none, KernelError
     when the interface is gone or down.
     """
-    frame = (
-        arp_announcement(address, mac) if isinstance(address, IPv4Address) else unsolicited_advertisement(address, mac)
-    )
+    frames = [_frame(address, mac) for address in addresses]
 
     def send() -> None:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
             link.bind((ifname, 0))
-            link.send(frame)
+            for frame in frames:
+                link.send(frame)
 
     try:
         if isinstance(netns, int):
@@ -85,10 +85,16 @@ def announce(netns: str | int, ifname: str, address: IPAddress, mac: str) -> Non
     except OSError as error:
         code = error.errno or 0
         raise KernelError(
-            f"cannot announce {address} on {ifname}: {os.strerror(code).lower()}",
+            f"cannot announce {', '.join(map(str, addresses))} on {ifname}: {os.strerror(code).lower()}",
             errno=code,
             detail=errno.errorcode.get(code, str(code)),
         ) from error
+
+
+def _frame(address: IPAddress, mac: str) -> bytes:
+    if isinstance(address, IPv4Address):
+        return arp_announcement(address, mac)
+    return unsolicited_advertisement(address, mac)
 
 
 def _packed(mac: str) -> bytes:

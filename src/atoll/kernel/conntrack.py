@@ -9,8 +9,8 @@ Source: linux/netfilter/nfnetlink_conntrack.h; filter flags: net/netfilter/nf_in
 import errno
 import os
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from atoll.errors import KernelError
 from atoll.kernel.nlmsg import NESTED, Exchange, Message, attribute, attributes
 from atoll.model.addresses import Family, IPAddress, IPNetwork, family_of
+from atoll.model.heldports import range_bits
 from atoll.model.ops import FlushConntrack
 
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
@@ -105,8 +106,18 @@ class _Filter:
         return _nfgenmsg(family) + attribute(NESTED | self.direction, parts) + compared
 
 
-def flush(request: FlushConntrack) -> int:
-    """Forget the connections that match every given field, of both families; return how many there were.
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A request, or several that differ in their ports only: bit N of `ports` stands for port N, None for any."""
+
+    protocol: int | None
+    address: IPAddress | IPNetwork | None
+    source: IPAddress | IPNetwork | None
+    ports: int | None
+
+
+def flush(*requests: FlushConntrack) -> int:
+    """Forget the connections that match every given field of a request, of both families; return how many there were.
 
     * `protocol`: the transport protocol.
     * `ports`: the original destination port lies in it. Then the original destination is `address`;
@@ -119,11 +130,25 @@ def flush(request: FlushConntrack) -> int:
     `source` and `address` may be prefixes. Connections that appear meanwhile may be missed: change the
     rules first. Raises KernelError, after all that could be deleted are.
     """
-    assert request.ports or request.source or request.address, f"would forget everything: {request}"
+    for request in requests:
+        assert request.ports or request.source or request.address, f"would forget everything: {request}"
     if _nothing_is_tracked():
         return 0
     with Exchange(_NETLINK_NETFILTER) as kernel, Exchange(_NETLINK_ROUTE) as routes:
-        return _delete(kernel, _find(kernel, request, _locality(routes)))
+        is_local = _locality(routes)
+        found: dict[bytes, _Tracked] = {}
+        for wanted in _together(requests):
+            found |= _find(kernel, wanted, is_local)
+        return _delete(kernel, list(found.values()))
+
+
+def _together(requests: Iterable[FlushConntrack]) -> list[_Wanted]:
+    """The requests, as few as there can be: each is a dump of its own, and a request may be about a thousand ports."""
+    ports: dict[_Wanted, int] = {}
+    for request in requests:
+        wanted = _Wanted(request.protocol, request.address, request.source, 0 if request.ports else None)
+        ports[wanted] = ports.get(wanted, 0) | (range_bits(request.ports) if request.ports else 0)
+    return [wanted if wanted.ports is None else replace(wanted, ports=bits) for wanted, bits in ports.items()]
 
 
 def _nothing_is_tracked() -> bool:
@@ -134,18 +159,18 @@ def _nothing_is_tracked() -> bool:
         return False
 
 
-def _find(kernel: Exchange, request: FlushConntrack, is_local: _Test) -> list[_Tracked]:
-    """The connections that match, each once."""
-    given = {family_of(value) for value in (request.address, request.source) if value is not None}
-    matches = _matcher(request, is_local)
+def _find(kernel: Exchange, wanted: _Wanted, is_local: _Test) -> dict[bytes, _Tracked]:
+    """The connections that match, by handle."""
+    given = {family_of(value) for value in (wanted.address, wanted.source) if value is not None}
+    matches = _matcher(wanted, is_local)
     found: dict[bytes, _Tracked] = {}
     for family in (family for family in Family if given in (set(), {family})):
-        for payload in dict.fromkeys(each.encode(family) for each in _filters(request)):
+        for payload in dict.fromkeys(each.encode(family) for each in _filters(wanted)):
             for answer in kernel.dump(_CT_GET, payload):
                 tracked = _decode(family, answer)
                 if tracked is not None and matches(tracked):
                     found[tracked.handle] = tracked
-    return list(found.values())
+    return found
 
 
 def _delete(kernel: Exchange, doomed: list[_Tracked]) -> int:
@@ -168,14 +193,13 @@ def _nfgenmsg(family: Family) -> bytes:
     return _NFGENMSG.pack(family.nfproto, 0, 0)
 
 
-def _filters(request: FlushConntrack) -> Iterator[_Filter]:
+def _filters(wanted: _Wanted) -> Iterator[_Filter]:
     """The dumps that together have all that match, each as narrow as the kernel can make it."""
-    source, address = _single(request.source), _single(request.address)
-    ports = request.ports
-    port = ports.first if ports is not None and len(ports) == 1 else None
-    yield _Filter(_CTA_TUPLE_ORIG, source, address, request.protocol, port)
-    if ports is None and request.source is None:
-        yield _Filter(_CTA_TUPLE_REPLY, address, None, request.protocol)
+    source, address, ports = _single(wanted.source), _single(wanted.address), wanted.ports
+    port = ports.bit_length() - 1 if ports is not None and ports.bit_count() == 1 else None
+    yield _Filter(_CTA_TUPLE_ORIG, source, address, wanted.protocol, port)
+    if ports is None and wanted.source is None:
+        yield _Filter(_CTA_TUPLE_REPLY, address, None, wanted.protocol)
 
 
 def _single(value: IPAddress | IPNetwork | None) -> IPAddress | None:
@@ -187,23 +211,23 @@ def _single(value: IPAddress | IPNetwork | None) -> IPAddress | None:
     return network.network_address if one else None
 
 
-def _matcher(request: FlushConntrack, is_local: _Test) -> Callable[[_Tracked], bool]:
+def _matcher(wanted: _Wanted, is_local: _Test) -> Callable[[_Tracked], bool]:
     """The rules of `flush` for one connection of a family that the request is about."""
-    from_source, to_address = _within(request.source), _within(request.address)
-    ports = request.ports
+    from_source, to_address = _within(wanted.source), _within(wanted.address)
+    ports = wanted.ports
 
     def matches(tracked: _Tracked) -> bool:
         original = tracked.original
-        if request.protocol is not None and original.protocol != request.protocol:
+        if wanted.protocol is not None and original.protocol != wanted.protocol:
             return False
         if not from_source(original.source):
             return False
         if ports is None:
-            through = request.source is None and to_address(tracked.reply.source)
+            through = wanted.source is None and to_address(tracked.reply.source)
             return through or to_address(original.destination)
-        if not ports.first <= original.port <= ports.last or not to_address(original.destination):
+        if original.port < 0 or not ports >> original.port & 1 or not to_address(original.destination):
             return False
-        return _single(request.address) is not None or is_local(tracked.family, original.destination)
+        return _single(wanted.address) is not None or is_local(tracked.family, original.destination)
 
     return matches
 

@@ -41,6 +41,14 @@ class ElementChanges(Protocol):
         ...
 
 
+class Flush(Protocol):
+    """Forgets tracked connections."""
+
+    def __call__(self, *requests: FlushConntrack) -> int:
+        """Forget those that match one of the requests; returns how many. Raises KernelError."""
+        ...
+
+
 class _Lane(Enum):
     ELEMENTS = auto()
     NAMESPACES = auto()
@@ -56,7 +64,7 @@ class Executor:
         host: RouteSocket,
         observe: Callable[[Iterable[Item], Locate], State],
         elements: ElementChanges,
-        flush: Callable[[FlushConntrack], int],
+        flush: Flush,
         effects: EffectThread,
     ) -> None:
         self._host = host
@@ -103,7 +111,7 @@ class Executor:
             case _Lane.LINKS:
                 self._change_sandbox(place, _ops(run), locate)
             case _Lane.EFFECTS:
-                _one_by_one(run, lambda step: self._effect(step, locate))
+                self._do_effects(run, locate)
 
     def _change_elements(self, ops: Sequence[Op]) -> None:
         try:
@@ -161,19 +169,28 @@ class Executor:
                 raise StepFailed(start + stop.index, stop.error) from stop.error
             start += len(run)
 
-    def _effect(self, step: Step, locate: Locate) -> None:
-        match step:
-            case FlushConntrack():
-                self._effects.do(step_words(step), partial(self._flush, step))
-            case Announce():
-                self._effects.do(step_words(step), partial(_announce, step, locate))
-            case Op():
-                raise AssertionError(step)
+    def _do_effects(self, run: Sequence[Step], locate: Locate) -> None:
+        """As few as possible: each walks the table of connections, or makes a packet socket, whose closing waits."""
+        flushes = [step for step in run if isinstance(step, FlushConntrack)]
+        if flushes:
+            self._effects.do(_words(flushes), partial(self._flush, *flushes))
+        by_link: dict[tuple[str, str, str], list[Announce]] = {}
+        for step in run:
+            if isinstance(step, Announce):
+                by_link.setdefault((step.netns, step.ifname, step.mac), []).append(step)
+        for announces in by_link.values():
+            self._effects.do(_words(announces), partial(_announce, announces, locate))
 
 
-def _announce(step: Announce, locate: Locate) -> None:
-    with netns.opened_as(locate(step.netns)) as descriptor:
-        announce(descriptor, step.ifname, step.address, step.mac)
+def _announce(steps: Sequence[Announce], locate: Locate) -> None:
+    """Steps of one interface."""
+    first = steps[0]
+    with netns.opened_as(locate(first.netns)) as descriptor:
+        announce(descriptor, first.ifname, [step.address for step in steps], first.mac)
+
+
+def _words(steps: Sequence[Step]) -> str:
+    return "; ".join(step_words(step) for step in steps[:3]) + ("; ..." if len(steps) > 3 else "")
 
 
 def _unfolded(steps: Iterable[Step]) -> Iterator[tuple[int, Step]]:

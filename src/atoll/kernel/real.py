@@ -3,16 +3,16 @@
 Law: joins its parts and decides nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from atoll.kernel.effects import EffectThread
-from atoll.kernel.execute import ElementChanges, Executor
+from atoll.kernel.execute import ElementChanges, Executor, Flush
 from atoll.kernel.kernel import Count, Locate, RuleCount
 from atoll.kernel.observe import Observer
 from atoll.kernel.rtnetlink import RouteSocket
 from atoll.model.items import Element, Item, Key, State
-from atoll.model.ops import FlushConntrack, Step
+from atoll.model.ops import Step
 
 
 class Table(ElementChanges, Protocol):
@@ -55,7 +55,7 @@ class RealKernel:
     changes nothing.
     """
 
-    def __init__(self, table: Table, flush: Callable[[FlushConntrack], int]) -> None:
+    def __init__(self, table: Table, flush: Flush) -> None:
         self._table = table
         self._host = RouteSocket()
         self._observer = Observer(self._host)
