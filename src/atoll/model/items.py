@@ -234,9 +234,11 @@ class Element:
 
     def __post_init__(self) -> None:
         # One element has one spelling, so that keys compare: an interval of one value is that value.
-        if any(isinstance(part, Span) and part.first == part.last for part in self.parts):
-            plain = (part.first if isinstance(part, Span) and part.first == part.last else part for part in self.parts)
-            object.__setattr__(self, "parts", tuple(plain))
+        for part in self.parts:
+            if isinstance(part, Span) and part.first == part.last:
+                plain = (one.first if isinstance(one, Span) and one.first == one.last else one for one in self.parts)
+                object.__setattr__(self, "parts", tuple(plain))
+                return
 
     @property
     def rank(self) -> int:
