@@ -24,6 +24,7 @@ from atoll.kernel.monitor import nsid_of
 from atoll.kernel.nft.firewall import Firewall
 from atoll.kernel.real import RealKernel
 from atoll.model.sandbox import NetnsEvidence
+from atoll.plan.driver import Naming
 from atoll.store.sqlite import SqliteStore
 from atoll.store.store import Store
 
@@ -54,6 +55,7 @@ def make_engine(
     host: EngineHost,
     *,
     seed: str = "",
+    naming: Naming | None = None,
     wrap_kernel: Callable[[Kernel], Kernel] = lambda kernel: kernel,
     wrap_store: Callable[[Store], Store] = lambda store: store,
 ) -> Engine:
@@ -76,6 +78,7 @@ def make_engine(
         host=questions,
         relay=lambda needs: {},
         emit=lambda event: None,
+        naming=naming,
     )
 
 
