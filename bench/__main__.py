@@ -1,12 +1,14 @@
 """`python -m bench [SUBJECT...]`: measure and print; `--write FILE` makes the page of all subjects. Needs root."""
 
 import argparse
+import compileall
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import atoll
 from atoll.errors import AtollError
 from bench import attach, cli, connect, ports, restart, size, throughput
 from bench.effort import FULL, QUICK, SMALLEST, Effort
@@ -38,6 +40,8 @@ def main() -> int:
     if unknown:
         parser.error(f"no subject {', '.join(sorted(unknown))}: there are {', '.join(SUBJECTS)}")
     load = os.getloadavg()[0]
+    # As where it is installed: Python may be told not to keep what it has compiled.
+    compileall.compile_dir(Path(atoll.__file__).parent, quiet=1)
     sections = [_measured(name, EFFORTS[given.effort]) for name in given.subjects or SUBJECTS]
     if given.write is not None:
         quick = " QUICK=1" if given.effort == QUICK.name else ""

@@ -32,7 +32,8 @@ def measure(effort: Effort) -> Section:
         scene = stack.enter_context(Scene())
         within, cni, netavark, docker = map(scene.machine, ("engine", "cni", "netavark", "docker"))
         pair = Worker(within, "bench.inprocess", str(scene.room(within)))
-        daemon = Atoll.on(scene.machine("daemon"))
+        host = scene.machine("daemon")
+        daemon = Atoll.on(host)
         peers: dict[str, Peer] = {
             "daemon": daemon,
             "CNI": Cni(cni, scene.room(cni)),
@@ -45,17 +46,18 @@ def measure(effort: Effort) -> Section:
             **{name: partial(once, peer, PORTS) for name, peer in peers.items()},
         }
         found = alternate(contestants, effort.attach_rounds)
-        busy = Samples.of(value for _ in range(effort.storms) for value in _storm(daemon, effort.storm_sandboxes))
+        other = Worker(host, "bench.removing", str(daemon.daemon.socket))
+        storms = (_storm(daemon, other, effort.storm_sandboxes) for _ in range(effort.storms))
+        busy = Samples.of(value for storm in storms for value in storm)
     return _section(found, busy, effort)
 
 
-def _storm(daemon: Atoll, count: int) -> list[float]:
+def _storm(daemon: Atoll, other: Worker, count: int) -> list[float]:
     """Attaches as long as another client removes `count` sandboxes."""
     names = [f"doomed-{number}" for number in range(count)]
     for name in names:
         daemon.create(name, [])
-    other = Atoll(daemon.daemon)
-    removal = threading.Thread(target=lambda: [other.remove(name) for name in names])
+    removal = threading.Thread(target=partial(other.ask, "remove", names=names))
     taken: list[float] = []
     removal.start()
     while removal.is_alive():

@@ -64,7 +64,7 @@ def _section(found: dict[str, Samples], effort: Effort) -> Section:
     ]
     limits = [
         Limit(
-            f"connect through the last of {count:,} ports, within three quarters of those through one",
+            f"connect through the last of {count:,} ports, within the upper quartile of the last of 1",
             found[f"atoll {count}"].median,
             one.quantile(75),
             MICROSECONDS,

@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 def test_subject_measures_and_is_written_down(subject: str, tmp_path: Path) -> None:
     file = tmp_path / "page.md"
     command = [sys.executable, "-m", "bench", subject, "--effort", "smallest", "--write", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bench:
+        _, said = bench.communicate()
+    assert bench.returncode == 0, said
     page = file.read_text()
     assert "| kernel |" in page and "half of all" in page
-    assert not list(Path("/run/netns").glob("atoll-lab-*-bench-*")), "namespaces are left"
+    assert not list(Path("/run/netns").glob(f"atoll-lab-{bench.pid}-*")), "namespaces are left"
