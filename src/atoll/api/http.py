@@ -47,5 +47,5 @@ def reference_of(request: web.Request) -> str:
 
 
 def is_dry_run(request: web.Request) -> bool:
-    """Whether the caller only wants to know. Raises InvalidRequest."""
-    return parse_flag(request.query, "dry-run")
+    """Whether the caller only wants to know; `?dry-run` without a value means it too. Raises InvalidRequest."""
+    return request.query.get("dry-run") == "" or parse_flag(request.query, "dry-run")

@@ -9,6 +9,7 @@ from atoll.engine.host import Host
 from atoll.engine.path import Path
 from atoll.engine.reconciler import Reconciler
 from atoll.engine.relays import Relays
+from atoll.engine.troubles import Aspect, Troubles
 from atoll.kernel.hostports import HostPorts
 from atoll.kernel.kernel import Kernel
 from atoll.model.world import World
@@ -30,6 +31,7 @@ class Context:
     naming: Naming
     path: Path
     reconciler: Reconciler
+    troubles: Troubles
     relays: Relays
     emit: Callable[[Event], None]
 
@@ -54,12 +56,9 @@ class Context:
         yield
         after = self.relays.problems
         for sandbox_id, problem in after.items():
-            if before.get(sandbox_id) != problem:
-                self.reconciler.mark("sandbox", sandbox_id, problem)
+            self.troubles.begin("sandbox", sandbox_id, Aspect.RELAY, problem)
         for sandbox_id in before.keys() - after.keys():
-            # Not what was found wrong besides.
-            if self.reconciler.degraded.get(sandbox_id) == before[sandbox_id]:
-                self.reconciler.forget(sandbox_id)
+            self.troubles.end(sandbox_id, Aspect.RELAY)
 
     def tell(self, kind: str, action: str, object_id: str, /, **attributes: str) -> None:
         """Emit an event now."""

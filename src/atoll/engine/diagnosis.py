@@ -18,7 +18,7 @@ def prepare_diagnosis(context: Context) -> Callable[[], tuple[Finding, ...]]:
     It raises KernelError where interfaces and routes can't be read.
     """
     facts = context.path.look()
-    degraded = dict(context.reconciler.degraded)
+    degraded = dict(context.troubles.degraded)
     known = Snapshot(context.world, facts, degraded=degraded, owned=context.kernel.owned())
     return partial(_diagnose, known, context.host.view)
 

@@ -1,7 +1,6 @@
 """The engine of one host: the verbs, start-up, and the answer to what others change."""
 
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 
 from atoll.doctor.finding import Finding
 from atoll.engine import startup
@@ -13,10 +12,11 @@ from atoll.engine.network_verbs import NetworkVerbs
 from atoll.engine.outcome import Outcome
 from atoll.engine.path import Path
 from atoll.engine.purge import purge
-from atoll.engine.reconciler import Reconciler
+from atoll.engine.reconciler import Reconciler, named
 from atoll.engine.relays import Relays, SyncRelay
 from atoll.engine.rules import Rules, network_views
 from atoll.engine.sandbox_verbs import SandboxVerbs
+from atoll.engine.troubles import Aspect, Troubles
 from atoll.engine.watch import Watch
 from atoll.kernel.hostports import HostPorts
 from atoll.kernel.kernel import Kernel
@@ -49,8 +49,11 @@ class Engine:
         naming: Naming | None = None,
     ) -> None:
         path = Path(store, kernel, host)
-        reconciler = Reconciler(path, kernel, host, emit)
-        self._context = Context(store, kernel, ports, host, naming or Naming(), path, reconciler, Relays(relay), emit)
+        troubles = Troubles(emit, host.now_ns, lambda object_id: named(path.world, object_id))
+        reconciler = Reconciler(path, kernel, host, troubles, emit)
+        self._context = Context(
+            store, kernel, ports, host, naming or Naming(), path, reconciler, troubles, Relays(relay), emit
+        )
         self._networks = NetworkVerbs(self._context)
         self._sandboxes = SandboxVerbs(self._context)
         self._watch = Watch(self._context, self._sandboxes)
@@ -79,7 +82,7 @@ class Engine:
     @property
     def degraded(self) -> Mapping[str, str]:
         """Reason by object id for what is not as it should be; "" stands for the host."""
-        return MappingProxyType(self._context.reconciler.degraded)
+        return self._context.troubles.degraded
 
     def start(self) -> None:
         """Read the store and bring the host's side in line; the insides of sandboxes follow in `idle`.
@@ -115,7 +118,8 @@ class Engine:
             return
         self._context.path.look()
         # A namespace without a cable of ours goes without a notice.
-        startup.release_dead(self._context, self._sandboxes)
+        self._sandboxes.release_dead()
+        startup.hold_ports(self._context, self._context.troubles.having(Aspect.PORTS))
         self._context.reconciler.sweep_host()
         self._context.start_relay()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from atoll.engine.context import HOST_KEY, Context
 from atoll.engine.network_claims import check_removable, claim_network
 from atoll.engine.outcome import Outcome
+from atoll.engine.troubles import Aspect
 from atoll.errors import InvalidRequest
 from atoll.model.network import Driver, Network, NetworkRequest
 from atoll.model.ops import Step
@@ -62,7 +63,7 @@ class NetworkVerbs:
         if not dry_run:
             failed = ctx.path.carry_through(planned)
             for _, error in failed:
-                ctx.reconciler.mark("daemon", "", f"remove network {network.name}: {error}")
+                ctx.troubles.begin("daemon", "", Aspect.REMOVAL, f"remove network {network.name}: {error}")
             ctx.reconciler.forget(network.id)
             ctx.tell("network", "destroy", network.id, name=network.name, type=network.driver.value)
         return planned.steps

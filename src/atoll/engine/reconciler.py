@@ -8,6 +8,7 @@ from atoll.engine.apply import apply_through
 from atoll.engine.events import Event
 from atoll.engine.host import Host
 from atoll.engine.path import Path, locate_in, reason_in
+from atoll.engine.troubles import Aspect, Troubles
 from atoll.errors import AtollError
 from atoll.kernel.kernel import Kernel
 from atoll.model.firewall import TABLES
@@ -32,14 +33,16 @@ REPAIR_WINDOW_NS = 10_000_000_000
 class Reconciler:
     """Makes the kernel what the store says. Used by the engine's thread."""
 
-    def __init__(self, path: Path, kernel: Kernel, host: Host, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, path: Path, kernel: Kernel, host: Host, troubles: Troubles, emit: Callable[[Event], None]
+    ) -> None:
         self._path = path
         self._kernel = kernel
         self._host = host
+        self._troubles = troubles
         self._emit = emit
         self._unswept: deque[str] = deque()
         self._repairs: dict[str, deque[int]] = {}
-        self.degraded: dict[str, str] = {}
 
     def sweep_host(self) -> tuple[Step, ...]:
         """Make the host's side right and note every sandbox for `sweep_some`; returns what was done.
@@ -56,7 +59,7 @@ class Reconciler:
         mine, urgent = _without_cables(wanted, observed)
         theirs = {key: item for key, item in observed.items() if key in mine or key not in wanted}
         steps = diff(mine, theirs, reason_in(world))
-        self._apply(steps, subject=HOST)
+        self._apply(steps, HOST, "daemon")
         self._unswept = deque(sorted(world.sandboxes, key=lambda sandbox_id: (sandbox_id not in urgent, sandbox_id)))
         while self._unswept and self._unswept[0] in urgent:
             self.sweep_some()
@@ -67,7 +70,7 @@ class Reconciler:
         for _ in range(min(SLICE_MAX, len(self._unswept))):
             sandbox_id = self._unswept.popleft()
             if self._reachable(sandbox_id):
-                self._apply(self._path.check(Scope(sandboxes=frozenset({sandbox_id}))), subject=sandbox_id)
+                self._apply(self._path.check(Scope(sandboxes=frozenset({sandbox_id}))), sandbox_id, "sandbox")
         return bool(self._unswept)
 
     def repair(self, scope: Scope) -> frozenset[str]:
@@ -87,11 +90,13 @@ class Reconciler:
             try:
                 steps = self._path.check(one)
             except AtollError as error:
-                self.mark(kind, object_id, str(error))
+                self._troubles.begin(kind, object_id, Aspect.KERNEL, str(error))
                 continue
             if steps:
                 wrong.add(object_id)
                 self._mend(kind, object_id, steps)
+            else:
+                self._troubles.end(object_id, Aspect.KERNEL)
         return frozenset(wrong)
 
     def _reachable(self, sandbox_id: str) -> bool:
@@ -113,55 +118,50 @@ class Reconciler:
         steps = diff(wanted, found, reason_in(world))
         if built or steps:
             _log.warning("firewall: tables changed by %s, %d elements put back", by, len(steps))
-            self._apply(steps, subject=HOST)
+            self._apply(steps, HOST, "daemon")
             attributes = {"what": f"tables {' and '.join(TABLES)}", "by": by, "steps": str(len(steps))}
             self._emit(Event("daemon", "repair", HOST, self._host.now_ns(), attributes))
 
-    def mark(self, kind: str, object_id: str, reason: str) -> None:
-        """Say that an object is not as it should be, once for each reason."""
-        if self.degraded.get(object_id) == reason:
-            return
-        self.degraded[object_id] = reason
-        _log.warning("%s %s is degraded: %s", kind, object_id[:12], reason)
-        self._emit(
-            Event(kind, "degraded", object_id, self._host.now_ns(), {**self._named(object_id), "reason": reason})
-        )
-
     def forget(self, object_id: str) -> None:
-        """The object is gone or was made anew: nothing said of it counts any more."""
-        self.degraded.pop(object_id, None)
+        """The object is gone: its repairs don't count any more."""
         self._repairs.pop(object_id, None)
+        self._troubles.forget(object_id)
 
     def _mend(self, kind: str, object_id: str, steps: tuple[Step, ...]) -> None:
         now = self._host.now_ns()
         times = self._repairs.setdefault(object_id, deque(maxlen=REPAIRS_MAX))
-        if len(times) == REPAIRS_MAX and now - times[0] < REPAIR_WINDOW_NS:
-            self.mark(
-                kind, object_id, f"changed by somebody else {REPAIRS_MAX} times in 10 s, left alone: {line(steps[0])}"
-            )
+        if len(times) == REPAIRS_MAX and 0 <= now - times[0] < REPAIR_WINDOW_NS:
+            again = f"changed by somebody else {REPAIRS_MAX} times in 10 s, left alone: {line(steps[0])}"
+            self._troubles.begin(kind, object_id, Aspect.KERNEL, again)
             return
         times.append(now)
         for step in steps:
             _log.warning("repair %s %s: %s", kind, object_id[:12], line(step))
-        if not self._apply(steps, subject=object_id, kind=kind):
-            return
-        self.degraded.pop(object_id, None)
-        attributes = {**self._named(object_id), "what": line(steps[0]), "steps": str(len(steps))}
-        self._emit(Event(kind, "repair", object_id, now, attributes))
+        mended = self._apply(steps, object_id, kind)
+        if not mended:
+            # What stands in the way may be ours under another name: a renamed link is a left-over.
+            self.sweep_host()
+            mended = object_id not in self._troubles.having(Aspect.KERNEL)
+        if mended:
+            attributes = {**named(self._path.world, object_id), "what": line(steps[0]), "steps": str(len(steps))}
+            self._emit(Event(kind, "repair", object_id, now, attributes))
 
-    def _apply(self, steps: tuple[Step, ...], *, subject: str, kind: str = "sandbox") -> bool:
+    def _apply(self, steps: tuple[Step, ...], object_id: str, kind: str) -> bool:
         failed = apply_through(self._kernel, steps, locate_in(self._path.world))
         for step, error in failed:
             _log.error("cannot %s: %s %s", line(step), error, error.detail)
         if failed:
             step, error = failed[0]
-            self.mark(kind if subject else "daemon", subject, f"{line(step)}: {error}")
+            self._troubles.begin(kind, object_id, Aspect.KERNEL, f"{line(step)}: {error}")
+        else:
+            self._troubles.end(object_id, Aspect.KERNEL)
         return not failed
 
-    def _named(self, object_id: str) -> Mapping[str, str]:
-        world: World = self._path.world
-        found = world.networks.get(object_id) or world.sandboxes.get(object_id)
-        return {"name": found.name} if found else {}
+
+def named(world: World, object_id: str) -> Mapping[str, str]:
+    """The attributes that name an object in an event."""
+    found = world.networks.get(object_id) or world.sandboxes.get(object_id)
+    return {"name": found.name} if found else {}
 
 
 def _elements(state: State) -> State:

@@ -1,22 +1,27 @@
 """The verbs on sandboxes and their endpoints."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from atoll.engine.context import Context
 from atoll.engine.holding import hold_mappings
 from atoll.engine.outcome import Outcome
-from atoll.engine.path import Planned
+from atoll.engine.path import Planned, locate_in
 from atoll.engine.sandbox_claims import claim_endpoints, claim_sandbox, wanted_endpoints
+from atoll.engine.troubles import Aspect
 from atoll.errors import Conflict, InUse, InvalidRequest
 from atoll.model.addresses import Family, IPAddress
+from atoll.model.items import Veth
 from atoll.model.network import Driver
 from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind, SandboxRequest
 from atoll.model.world import Change, Removal, World
-from atoll.plan.compile import Scope
+from atoll.plan.compile import Scope, compile_sandbox
 from atoll.plan.gateway import gateway_endpoint
 from atoll.plan.publish import needs_host_ports
+
+_log = logging.getLogger(__name__)
 
 
 class SandboxVerbs:
@@ -32,6 +37,10 @@ class SandboxVerbs:
         Exhausted, Forbidden), and ApplyFailed.
         """
         ctx = self._ctx
+        if not dry_run:
+            # A namespace may have gone a moment ago, and be made anew under the same name before that was noticed.
+            namesake = ctx.world.sandbox_named(request.name)
+            self.release_dead(() if namesake is None else (namesake.id,))
         sandbox = claim_sandbox(ctx.world, request, ctx.host, ctx.path.facts)
         endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
         with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
@@ -77,7 +86,7 @@ class SandboxVerbs:
             return planned
         failed = ctx.path.carry_through(planned)
         for _, error in failed:
-            ctx.reconciler.mark("daemon", "", f"remove sandbox {sandbox.name}: {error}")
+            ctx.troubles.begin("daemon", "", Aspect.REMOVAL, f"remove sandbox {sandbox.name}: {error}")
         if removals and not failed:
             ctx.path.commit(Change(deletes=removals))
         ctx.follow_relay(sandbox.id)
@@ -87,6 +96,26 @@ class SandboxVerbs:
             self._tell_endpoint("disconnect", endpoint, sandbox)
         ctx.tell("sandbox", action, sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
         return planned
+
+    def release_dead(self, only: Iterable[str] | None = None) -> None:
+        """Release attached sandboxes (of these ids, or all) whose namespace is gone, by evidence."""
+        ctx = self._ctx
+        for sandbox_id in tuple(ctx.world.sandboxes) if only is None else only:
+            sandbox = ctx.world.sandboxes.get(sandbox_id)
+            if sandbox is not None and self._is_gone(sandbox):
+                for member in (*ctx.world.members_of(sandbox.id), sandbox):
+                    _log.info("sandbox %s is released: its namespace is gone", member.name)
+                    self.release(member, "released")
+
+    def _is_gone(self, sandbox: Sandbox) -> bool:
+        ctx = self._ctx
+        if sandbox.kind is not SandboxKind.ATTACHED or sandbox.netns is None or ctx.host.alive(sandbox.netns):
+            return False
+        # The process or path that named it is gone, but a cable that is still plugged in says that the
+        # namespace lives on, by another process.
+        wanted = compile_sandbox(ctx.world, sandbox, ctx.path.facts)
+        cables = [item for item in wanted if isinstance(item, Veth)]
+        return not ctx.kernel.observe(cables, locate_in(ctx.world))
 
     def connect(
         self, network: str, sandbox: str, request: EndpointRequest, *, dry_run: bool = False
@@ -128,7 +157,7 @@ class SandboxVerbs:
             planned = ctx.path.plan(Change(puts=_if_new(held, member), deletes=(mine[0],)), _scope(member))
             failed = () if dry_run else ctx.path.carry_through(planned)
         for _, error in failed:
-            ctx.reconciler.mark("sandbox", member.id, f"disconnect from {source.name}: {error}")
+            ctx.troubles.begin("sandbox", member.id, Aspect.KERNEL, f"disconnect from {source.name}: {error}")
         if not dry_run:
             # The inner end is to be gone when the caller is answered.
             ctx.kernel.reap()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from atoll.engine.context import Context
 from atoll.engine.sandbox_verbs import SandboxVerbs
-from atoll.engine.startup import release_dead
 from atoll.kernel.monitor import Lost
 from atoll.kernel.notices import Event, Notice, Subject
 from atoll.model.firewall import TABLES
@@ -133,7 +132,7 @@ class Watch:
             # A bridge that went took its ports' enslavement and the host's neighbours along.
             endpoints = self._context.world.endpoints.values()
             sandboxes |= {endpoint.sandbox_id for endpoint in endpoints if endpoint.network_id in mended}
-        release_dead(self._context, self._sandboxes, only=sandboxes)
+        self._sandboxes.release_dead(sandboxes)
         reconciler.repair(Scope(sandboxes=sandboxes & self._context.world.sandboxes.keys()))
 
     def _sandbox_of(self, nsid: int) -> str | None:
@@ -152,5 +151,5 @@ class Watch:
     def _sweep(self) -> None:
         _log.warning("notices of the kernel were lost: everything is looked at again")
         self._context.reconciler.repair_rules("another program")
-        release_dead(self._context, self._sandboxes)
+        self._sandboxes.release_dead()
         self._context.reconciler.sweep_host()
