@@ -59,7 +59,9 @@ class SocketHolder:
         when no file is left to open, KernelError.
         """
         had = self._held.get(owner, {})
-        wanted = [binding for binding in dict.fromkeys(bindings) if binding not in had]
+        fresh = (binding for binding in bindings if binding not in had) if had else bindings
+        new: dict[PortBinding, tuple[socket.socket, ...]] = dict.fromkeys(fresh, ())
+        wanted = list(new)
         addresses = {address: addresses_to_bind(address) for address in {binding.host_address for binding in wanted}}
         for address in {address for several in addresses.values() for address in several}:
             require_local(address)
@@ -67,7 +69,6 @@ class SocketHolder:
         bound = [binding for binding in wanted if _is_bindable(binding)]
         if sum(len(binding.host) for binding in bound) > PORTS_BOUND_MAX:
             bound = []
-        new: dict[PortBinding, tuple[socket.socket, ...]] = dict.fromkeys(wanted, ())
         try:
             self._require_silence([binding for binding in wanted if not (bound and _is_bindable(binding))])
             for binding in bound:
