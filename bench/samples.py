@@ -46,7 +46,10 @@ class Samples:
 def alternate(
     contestants: Mapping[Name, Callable[[], float]], rounds: int, *, warm_up: bool = True
 ) -> dict[Name, Samples]:
-    """Measure each in turn, `rounds` times, another one first each time; `warm_up` adds a round before several, and doesn't count it."""
+    """Measure each in turn, `rounds` times, another one first each time.
+
+    `warm_up` adds a round before several, and doesn't count it.
+    """
     values: dict[Name, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
     for name in names if warm_up and rounds > 1 else ():
