@@ -11,7 +11,7 @@ from bench.peers.cni import Cni
 from bench.peers.docker import Docker
 from bench.peers.netavark import Netavark
 from bench.peers.peer import Peer, once, shifted
-from bench.samples import Samples, alternate
+from bench.samples import Samples, alternate, settle
 from bench.scene import Scene
 from bench.section import MILLISECONDS, TIMES, Limit, Row, Section
 
@@ -117,7 +117,9 @@ def _removed(atoll: Atoll, publish: list[str]) -> float:
 
 
 def _times(atoll: Atoll, publish: list[str]) -> tuple[float, float]:
-    return atoll.create("published", publish), atoll.remove("published")
+    taken = atoll.create("published", publish), atoll.remove("published")
+    settle()
+    return taken
 
 
 def _section(found: dict[str, Samples], effort: Effort) -> Section:

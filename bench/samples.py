@@ -9,7 +9,6 @@ from typing import TypeVar
 Name = TypeVar("Name", bound=Hashable)
 
 SETTLE_S = 0.05
-"""Pause after each measurement: the kernel deletes namespaces and cables behind the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,13 @@ def alternate(
     for number in range(rounds):
         for name in _rotated(names, number):
             values[name].append(contestants[name]())
-            time.sleep(SETTLE_S)
+            settle()
     return {name: Samples.of(found) for name, found in values.items()}
+
+
+def settle() -> None:
+    """Pause, as the kernel deletes namespaces and cables behind the answer, and makes others wait for that."""
+    time.sleep(SETTLE_S)
 
 
 def _rotated(names: Sequence[Name], by: int) -> list[Name]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from bench.samples import settle
+
 Ports = Sequence[tuple[int, int]]
 """Host port, container port; TCP, on every address of both families."""
 
@@ -23,6 +25,7 @@ def once(peer: Peer, ports: Ports) -> float:
     """Seconds of an attach; it is gone again afterwards."""
     taken = peer.attach(ports)
     peer.detach()
+    settle()
     return taken
 
 
