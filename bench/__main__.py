@@ -39,13 +39,16 @@ def main() -> int:
     unknown = set(given.subjects) - SUBJECTS.keys()
     if unknown:
         parser.error(f"no subject {', '.join(sorted(unknown))}: there are {', '.join(SUBJECTS)}")
-    load = os.getloadavg()[0]
+    loads = [os.getloadavg()[0]]
     # As where it is installed: Python may be told not to keep what it has compiled.
     compileall.compile_dir(Path(atoll.__file__).parent, quiet=1)
-    sections = [_measured(name, EFFORTS[given.effort]) for name in given.subjects or SUBJECTS]
+    sections = []
+    for name in given.subjects or SUBJECTS:
+        sections.append(_measured(name, EFFORTS[given.effort]))
+        loads.append(os.getloadavg()[0])
     if given.write is not None:
         quick = " QUICK=1" if given.effort == QUICK.name else ""
-        given.write.write_text(page(sections, machine(load), f"make bench{quick}"))
+        given.write.write_text(page(sections, machine(loads), f"make bench{quick}"))
     return 0
 
 

@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,15 +15,16 @@ from bench.peers.unpacked import versions
 _SHOWN = ("docker.io", "containernetworking-plugins", "netavark", "iperf3")
 
 
-def machine(load_before: float) -> dict[str, str]:
-    """Words by name; `load_before` is the machine's load when the run began."""
+def machine(loads: Sequence[float]) -> dict[str, str]:
+    """Words by name; `loads` are the machine's load averages of a minute, before and after each subject."""
     release = platform.freedesktop_os_release()
     found = versions()
     commit = _first_line(["git", "-c", "safe.directory=*", "describe", "--always", "--dirty"])
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "atoll": f"{atoll.__version__}, commit {commit}",
-        "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib():.0f} GiB, load {load_before:.1f} at the start",
+        "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib():.0f} GiB",
+        "load": f"{loads[0]:.1f} at the start, at most {max(loads):.1f} between subjects",
         "kernel": f"{platform.release()} {platform.machine()}",
         "system": release["PRETTY_NAME"],
         "Python": sys.version.split()[0],
