@@ -47,8 +47,9 @@ def main() -> int:
         sections.append(_measured(name, EFFORTS[given.effort]))
         loads.append(os.getloadavg()[0])
     if given.write is not None:
-        quick = " QUICK=1" if given.effort == QUICK.name else ""
-        given.write.write_text(page(sections, machine(loads), f"make bench{quick}"))
+        whole = given.effort == FULL.name and not given.subjects
+        part = " ".join(("python -m bench", *given.subjects, "--effort", given.effort))
+        given.write.write_text(page(sections, machine(loads), "make bench" if whole else part))
     return 0
 
 
