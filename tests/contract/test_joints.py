@@ -12,7 +12,7 @@ from atoll.model.items import Bridge, Item, Joint, owner_alias
 from tests.contract.kernels import BRIDGE, Bench, fake_bench, made, network_items, real_bench, sandbox_items, veth
 
 SEGMENT = Bridge("a1-test", owner_alias("network", "1"), "06:01:00:00:00:01")
-JOINT = Joint("ad1-test", owner_alias("network", "1"), BRIDGE, "au1-test", SEGMENT.ifname, isolated=True, hairpin=True)
+JOINT = Joint("ad1-test", owner_alias("network", "1"), BRIDGE, "au1-test", SEGMENT.ifname, isolated=True)
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -61,7 +61,7 @@ def test_a_survey_tells_one_item_a_joint_beside_the_cables(bench: Bench) -> None
     assert ("link", "", JOINT.far_ifname) not in found
 
 
-@pytest.mark.parametrize("other", [{"isolated": False}, {"hairpin": False}, {"mtu_bytes": 1400}], ids=str)
+@pytest.mark.parametrize("other", [{"isolated": False}, {"mtu_bytes": 1400}], ids=str)
 def test_a_joint_is_changed_in_place(bench: Bench, other: dict[str, int]) -> None:
     bench.add(SEGMENT, JOINT)
     wanted = replace(JOINT, **other)  # type: ignore[arg-type]

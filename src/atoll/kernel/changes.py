@@ -27,9 +27,6 @@ INDEX_BASE = 1 << 20
 """Our links' indexes start here, far above those that the kernel gives out: it counts up from 1."""
 INDEX_TRIES_MAX = 4
 
-OPS_MAX = REQUESTS_MAX // 3
-"""Ops in one datagram: none needs more than three requests."""
-
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
 """What a removal is told about things that are not there."""
 
@@ -72,11 +69,38 @@ class Place:
 
 def carry_out(place: Place, ops: Sequence[Op]) -> None:
     """Do the ops in order. Raises StepFailed."""
-    for start in range(0, len(ops), OPS_MAX):
+    start = 0
+    for group in _in_datagrams(ops):
         try:
-            _Batch(place).carry_out(ops[start : start + OPS_MAX])
+            _Batch(place).carry_out(group)
         except StepFailed as stop:
             raise StepFailed(start + stop.index, stop.error) from stop.error
+        start += len(group)
+
+
+def _in_datagrams(ops: Sequence[Op]) -> Iterator[list[Op]]:
+    """The ops in groups whose requests fit one datagram."""
+    group: list[Op] = []
+    requests = 0
+    for op in ops:
+        needed = _requests_max(op)
+        if requests + needed > REQUESTS_MAX:
+            yield group
+            group, requests = [], 0
+        group.append(op)
+        requests += needed
+    if group:
+        yield group
+
+
+def _requests_max(op: Op) -> int:
+    match op.item:
+        case Joint():
+            return 5
+        case Bridge() | Veth():
+            return 2
+        case _:
+            return 1
 
 
 class _Batch:

@@ -98,8 +98,10 @@ def drop_with(state: State, item: Item) -> None:
             for other in _on(state, HOST, item.ifname):
                 del state[other.key]
             for other in list(state.values()):
-                if isinstance(other, Veth | Joint) and other.bridge == item.ifname:
+                if isinstance(other, Veth) and other.bridge == item.ifname:
                     state[other.key] = replace(other, bridge="", hairpin=False, isolated=False)
+                elif isinstance(other, Joint) and other.bridge == item.ifname:
+                    state[other.key] = replace(other, bridge="", isolated=False)
                 elif isinstance(other, Joint) and other.far_bridge == item.ifname:
                     state[other.key] = replace(other, far_bridge="")
         case Interface():

@@ -153,14 +153,14 @@ def add_veth(item: Veth, index: int, *, bridge: int, netns: int, ipv6: bool) -> 
     info = attribute(_KIND, b"veth\0") + attribute(_DATA | NESTED, attribute(_VETH_PEER | NESTED, peer))
     body = _IFINFO.pack(0, 0, index, 0, 0) + _name(item.ifname) + _mtu(item.mtu_bytes)
     body += attribute(_MASTER, _U32.pack(bridge)) + attribute(_LINKINFO | NESTED, info)
-    return (Request(_NEWLINK, body, CREATE | EXCL), _port(item, index, ipv6=ipv6))
+    return (Request(_NEWLINK, body, CREATE | EXCL), _veth_port(item, index, ipv6=ipv6))
 
 
 def change_veth(item: Veth, index: int, *, bridge: int, ipv6: bool) -> tuple[Request, ...]:
     """Make the host's end of a pair that is there as it should be; the inner end is an Interface's business."""
     # The port's flags are set after it has its master, as a new port starts with the default ones.
     moved = _set(index, parts=(attribute(_MASTER, _U32.pack(bridge)), _mtu(item.mtu_bytes)))
-    return (moved, _port(item, index, ipv6=ipv6))
+    return (moved, _veth_port(item, index, ipv6=ipv6))
 
 
 def add_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -> tuple[Request, ...]:
@@ -168,43 +168,41 @@ def add_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -> t
     peer = _IFINFO.pack(0, 0, indexes.far, 0, 0) + _name(item.far_ifname) + _mtu(item.mtu_bytes)
     info = attribute(_KIND, b"veth\0") + attribute(_DATA | NESTED, attribute(_VETH_PEER | NESTED, peer))
     body = _IFINFO.pack(0, 0, indexes.near, 0, 0) + _name(item.ifname) + _mtu(item.mtu_bytes)
-    body += attribute(_MASTER, _U32.pack(bridges.near)) + attribute(_LINKINFO | NESTED, info)
-    far = _far_port(item, indexes.far, bridge=bridges.far, ipv6=ipv6)
-    return (Request(_NEWLINK, body, CREATE | EXCL), _port(item, indexes.near, ipv6=ipv6), far)
+    body += attribute(_LINKINFO | NESTED, info)
+    return (Request(_NEWLINK, body, CREATE | EXCL), *change_joint(item, indexes, bridges, ipv6=ipv6))
 
 
 def change_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -> tuple[Request, ...]:
     """Make both ends of a pair that is there as they should be."""
-    moved = _set(indexes.near, parts=(attribute(_MASTER, _U32.pack(bridges.near)), _mtu(item.mtu_bytes)))
-    far = _far_port(item, indexes.far, bridge=bridges.far, ipv6=ipv6)
-    return (moved, _port(item, indexes.near, ipv6=ipv6), far)
+    near, far = (
+        _set(index, parts=(attribute(_MASTER, _U32.pack(bridge)), _mtu(item.mtu_bytes)))
+        for index, bridge in ((indexes.near, bridges.near), (indexes.far, bridges.far))
+    )
+    ipv6 = ipv6 and _allows_ipv6(item.mtu_bytes)
+    near_port = _port(indexes.near, item.alias, isolated=item.isolated, hairpin=False, ipv6=ipv6)
+    far_port = _port(indexes.far, item.far_alias, isolated=False, hairpin=False, ipv6=ipv6)
+    return (near, near_port, far, far_port)
 
 
-def _port(item: Veth | Joint, index: int, *, ipv6: bool) -> Request:
-    flags = attribute(_PORT_HAIRPIN, _U8.pack(item.hairpin)) + attribute(_PORT_ISOLATED, _U8.pack(item.isolated))
-    info = attribute(_LINKINFO | NESTED, attribute(_SLAVE_DATA | NESTED, flags))
+def _veth_port(item: Veth, index: int, *, ipv6: bool) -> Request:
+    ipv6 = ipv6 and _allows_ipv6(item.mtu_bytes)
+    return _port(index, item.alias, isolated=item.isolated, hairpin=item.hairpin, ipv6=ipv6)
+
+
+def _port(index: int, alias: str, *, isolated: bool, hairpin: bool, ipv6: bool) -> Request:
+    """Set a port's flags, and it up; with `ipv6` without an address that it makes for itself."""
+    flags = attribute(_PORT_HAIRPIN, _U8.pack(hairpin)) + attribute(_PORT_ISOLATED, _U8.pack(isolated))
+    parts = [_alias(alias), attribute(_LINKINFO | NESTED, attribute(_SLAVE_DATA | NESTED, flags))]
+    if ipv6:
+        mode = attribute(_ADDR_GEN_MODE, _U8.pack(_ADDR_GEN_NONE))
+        parts.append(attribute(_AF_SPEC | NESTED, attribute(_AF_INET6 | NESTED, mode)))
     # RTM_SETLINK would ignore the port's flags.
-    return _put_up(index, _alias(item.alias), info, ipv6=ipv6 and _allows_ipv6(item.mtu_bytes))
-
-
-def _far_port(item: Joint, index: int, *, bridge: int, ipv6: bool) -> Request:
-    master = attribute(_MASTER, _U32.pack(bridge))
-    parts = (_alias(item.far_alias), master, _mtu(item.mtu_bytes))
-    return _put_up(index, *parts, ipv6=ipv6 and _allows_ipv6(item.mtu_bytes))
+    return Request(_NEWLINK, _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + b"".join(parts))
 
 
 def _allows_ipv6(mtu_bytes: int) -> bool:
     """With an MTU below its minimum an interface has no IPv6 whose addresses could be switched off."""
     return not 0 < mtu_bytes < MTU_MIN_V6_BYTES
-
-
-def _put_up(index: int, *parts: bytes, ipv6: bool) -> Request:
-    """Set these attributes, and the link up, without an IPv6 address that it makes for itself."""
-    unaddressed = b""
-    if ipv6:
-        mode = attribute(_ADDR_GEN_MODE, _U8.pack(_ADDR_GEN_NONE))
-        unaddressed = attribute(_AF_SPEC | NESTED, attribute(_AF_INET6 | NESTED, mode))
-    return Request(_NEWLINK, _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + b"".join(parts) + unaddressed)
 
 
 def set_interface(item: Interface, there: Link) -> tuple[Request, ...]:

@@ -88,18 +88,21 @@ def is_joint(link: Link, peer: Link | None) -> bool:
 
 
 def joint_item(link: Link, bridge: str, peer: Link | None, far_bridge: str, mtu_bytes: int) -> Joint:
-    """A link as a joint, whose far end is `peer` when that is one. An end that is down is on no bridge."""
+    """A link as a joint, whose far end is `peer` when that is one. An end with a wrong flag or MTU is on no bridge."""
     far = peer if is_joint(link, peer) else None
     return Joint(
         link.ifname,
         link.alias,
-        bridge if link.up else "",
+        bridge if link.up and not link.hairpin else "",
         far.ifname if far else "",
-        far_bridge if far and far.up and far.mtu_bytes == link.mtu_bytes else "",
+        far_bridge if far and _is_plain_port(far) and far.mtu_bytes == link.mtu_bytes else "",
         mtu_bytes,
         isolated=link.isolated,
-        hairpin=link.hairpin,
     )
+
+
+def _is_plain_port(link: Link) -> bool:
+    return link.up and not link.hairpin and not link.isolated
 
 
 def interface_item(netns: str, link: Link, mtu_bytes: int) -> Interface:

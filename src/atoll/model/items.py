@@ -95,9 +95,10 @@ class Veth:
 class Joint:
     """A veth pair on the host that joins two bridges, up: `ifname` a port of `bridge`, `far_ifname` of `far_bridge`.
 
-    `alias` is that of the near end; the far one's is `far_alias`. `isolated` and `hairpin` are flags of the near
-    port; the far one has none: what is isolated on the near bridge then doesn't reach what is behind the joint,
-    while that bridge itself, which is no port, reaches everybody.
+    `alias` is that of the near end; the far one's is `far_alias`. `isolated` is a flag of the near port alone: what is
+    isolated on the near bridge then doesn't reach what is behind the joint, while that bridge itself, which is no
+    port, reaches everybody. Neither end is a hairpin: it would send a broadcast back, and the bridge behind it would
+    look for the sender at the joint from then on.
     """
 
     rank: ClassVar[int] = 2
@@ -108,7 +109,6 @@ class Joint:
     far_bridge: str
     mtu_bytes: int = 0
     isolated: bool = False
-    hairpin: bool = False
 
     @property
     def key(self) -> Key:

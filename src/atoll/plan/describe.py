@@ -116,9 +116,10 @@ def _joint(item: Joint, *, changed: bool) -> str:
 
 
 def _port(item: Veth | Joint) -> str:
+    hairpin = isinstance(item, Veth) and item.hairpin
     return (
         f"ip link set {item.ifname} master {item.bridge} up alias {item.alias}; bridge link set dev {item.ifname}"
-        f" isolated {_switch(item.isolated)} hairpin {_switch(item.hairpin)}"
+        f" isolated {_switch(item.isolated)} hairpin {_switch(hairpin)}"
     )
 
 

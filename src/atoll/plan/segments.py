@@ -45,8 +45,6 @@ def compile_segment(network: Network, segment: int, facts: HostFacts) -> Iterato
         bridge,
         options.mtu_bytes,
         isolated=not options.icc,
-        # As for the endpoints' ports: an endpoint may call a port that itself, or its neighbour here, has published.
-        hairpin=any(facts.bridge_nf_call.values()),
     )
     yield from _silence(bridge, options, facts)
 
