@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from atoll.daemon.relaying import RelayedPorts, Relaying
-from atoll.errors import PortTaken
+from atoll.errors import PortTaken, Unavailable
 from atoll.kernel.holder import SocketHolder
 from atoll.kernel.listeners import sockets_at
 from atoll.model.ports import PortBinding, PortRange, Protocol
@@ -129,6 +129,30 @@ def test_a_port_that_another_has_is_named_and_the_rest_is_served(hosts: Row) -> 
         assert inside(hosts.host, lambda: relaying(needs)) == {}
         with tcp_server(hosts.endpoint, echo, 13100), connect(hosts.client, port=13100) as sock:
             ask(sock)
+
+
+def test_change_leaves_what_it_is_not_about(hosts: Row) -> None:
+    first, second, third = binding(13000, 13009), binding(14000, 14299), binding(15000, 15000)
+    with relay(hosts) as client, held(hosts, client, first, second, third) as holder:
+        relaying = Relaying(client, holder)
+        assert inside(hosts.host, lambda: relaying((need(first), need(second)))) == {}
+        before = client.entries()
+        assert inside(hosts.host, lambda: relaying((need(third),), (need(second),))) == {}
+        after = client.entries()
+        assert [key.split()[2] for key in after] == ["13000-13009", "15000"]
+        assert after.items() & before.items()
+        assert inside(hosts.host, lambda: relaying((), (need(first), need(third)))) == {}
+        assert client.entries() == {}
+
+
+def test_change_of_a_relay_that_is_gone_is_an_error(hosts: Row) -> None:
+    wanted = binding(13000, 13000)
+    with relay(hosts) as client, held(hosts, client, wanted) as holder:
+        relaying = Relaying(client, holder)
+        assert inside(hosts.host, lambda: relaying((), (need(wanted),))) == {}
+        client.stop()
+        with pytest.raises(Unavailable, match="no relay runs"):
+            inside(hosts.host, lambda: relaying((need(wanted),), ()))
 
 
 def test_what_is_not_held_is_left_out(hosts: Row) -> None:

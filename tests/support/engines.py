@@ -76,7 +76,7 @@ def make_engine(
         kernel=wrap_kernel(RealKernel(Firewall(), flush)),
         ports=SocketHolder(),
         host=questions,
-        relay=lambda needs: {},
+        relay=lambda needs, gone=None: {},
         emit=lambda event: None,
         naming=naming,
     )

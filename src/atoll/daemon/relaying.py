@@ -7,7 +7,7 @@ relay alone.
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from atoll.errors import AtollError
@@ -46,17 +46,24 @@ class Relaying:
         self._client = client
         self._holder = holder
 
-    def __call__(self, needs: tuple[RelayNeed, ...]) -> Mapping[str, str]:
-        """Serve exactly `needs`; why not, by sandbox id, for what can't be served.
+    def __call__(self, needs: tuple[RelayNeed, ...], gone: tuple[RelayNeed, ...] | None = None) -> Mapping[str, str]:
+        """Serve exactly `needs`, or change what is served; why not, by sandbox id, for what can't be served.
 
         A binding that isn't held is left out: whoever has its ports was named when they could not be held. Raises
         Unavailable.
         """
         held = (need for need in needs if self._holder.sockets_of(need.sandbox_id, need.binding) is not None)
         parts = {part.key: part for need in held for part in _parts(need)}
-        failed = self._client.sync(
-            {key: part.target for key, part in parts.items()}, lambda key: self._lend(parts[key])
-        )
+        wanted = {key: part.target for key, part in parts.items()}
+
+        def lend(key: str) -> AbstractContextManager[Sequence[socket.socket]]:
+            return self._lend(parts[key])
+
+        if gone is None:
+            failed = self._client.sync(wanted, lend)
+        else:
+            served = {part.key: part.target for need in gone for part in _parts(need)}
+            failed = self._client.change(served, wanted, lend)
         problems: dict[str, str] = {}
         for key, reason in failed.items():
             part = parts[key]

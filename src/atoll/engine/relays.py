@@ -1,8 +1,9 @@
 """Which host ports the relay has to serve, followed from change to change."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 from atoll.errors import AtollError
 from atoll.kernel.portsocket import show_port
@@ -17,9 +18,17 @@ RELAYED_PORTS_MAX = 4096
 """Ports that the relay serves in all. Each is a socket of its own: a few kB, 0.03 ms to open, and one of the files that
 the relay may open, which are 20,000 on hosts with a low limit and which its connections need, too."""
 
-SyncRelay = Callable[[tuple[RelayNeed, ...]], Mapping[str, str]]
-"""Make the relay serve exactly these; gives why not, by sandbox id, for what it can't. Raises AtollError when it can't
-be reached or started."""
+
+class SyncRelay(Protocol):
+    """Tells the relay what to serve."""
+
+    def __call__(self, needs: tuple[RelayNeed, ...], gone: tuple[RelayNeed, ...] | None = None) -> Mapping[str, str]:
+        """Make the relay serve exactly `needs`; with `gone`, serve `needs` besides what it serves, and `gone` no more.
+
+        Gives why not, by sandbox id, for what can't be served. Raises AtollError when the relay can't be reached or
+        started; or when it doesn't serve what it did, so that it has to be told everything.
+        """
+        ...
 
 
 class Relays:
@@ -32,19 +41,25 @@ class Relays:
     def __init__(self, sync: SyncRelay) -> None:
         self._sync = sync
         self._needs: dict[str, tuple[RelayNeed, ...]] = {}
+        self._ports = 0
+        """How many ports all needs have."""
         self.problems: Mapping[str, str] = MappingProxyType({})
         """Why ports of a sandbox are not relayed though they should be, by its id."""
 
     def start(self, world: World, facts: HostFacts) -> None:
         """Take over all needs at once, and let the relay serve them: it may have outlived a daemon that knew others."""
-        self._needs = {}
+        self._needs, self._ports = {}, 0
         for sandbox_id in world.sandboxes:
             self._take_over(world, sandbox_id, facts)
         self._serve(world)
 
     def follow(self, world: World, sandbox_id: str, facts: HostFacts) -> None:
         """Let the relay serve what a sandbox needs now."""
-        if self._take_over(world, sandbox_id, facts):
+        ports, before = self._ports, self._needs.get(sandbox_id, ())
+        if not self._take_over(world, sandbox_id, facts):
+            return
+        # As long as there is room for everybody, the others' stay as they are.
+        if max(ports, self._ports) > RELAYED_PORTS_MAX or not self._changed(sandbox_id, before):
             self._serve(world)
 
     def problem(self, world: World, sandbox_id: str, facts: HostFacts) -> str:
@@ -59,9 +74,20 @@ class Relays:
         needs = _needs_of(world, sandbox_id, facts)
         if needs == self._needs.get(sandbox_id, ()):
             return False
-        self._needs[sandbox_id] = needs
-        if not needs:
-            del self._needs[sandbox_id]
+        self._ports += _ports_of(needs) - _ports_of(self._needs.pop(sandbox_id, ()))
+        if needs:
+            self._needs[sandbox_id] = needs
+        return True
+
+    def _changed(self, sandbox_id: str, before: tuple[RelayNeed, ...]) -> bool:
+        """Tell the relay what is new of one sandbox; False when it has to be told everything."""
+        try:
+            failed = self._sync(self._needs.get(sandbox_id, ()), before)
+        except AtollError as error:
+            _log.info("relay: told everything again: %s %s", error, error.detail)
+            return False
+        others = {other: problem for other, problem in self.problems.items() if other != sandbox_id}
+        self.problems = MappingProxyType({**others, **_prefixed(failed)})
         return True
 
     def _serve(self, world: World) -> None:
@@ -71,8 +97,15 @@ class Relays:
         except AtollError as error:
             _log.error("relay: %s %s", error, error.detail)
             failed = {need.sandbox_id: str(error) for need in served}
-        prefixed = {sandbox_id: f"relay: {problem}" for sandbox_id, problem in failed.items()}
-        self.problems = MappingProxyType({**prefixed, **beyond})
+        self.problems = MappingProxyType({**_prefixed(failed), **beyond})
+
+
+def _prefixed(problems: Mapping[str, str]) -> dict[str, str]:
+    return {sandbox_id: f"relay: {problem}" for sandbox_id, problem in problems.items()}
+
+
+def _ports_of(needs: Iterable[RelayNeed]) -> int:
+    return sum(len(need.binding.host) for need in needs)
 
 
 def _needs_of(world: World, sandbox_id: str, facts: HostFacts) -> tuple[RelayNeed, ...]:

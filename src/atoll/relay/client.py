@@ -88,18 +88,36 @@ class RelayClient:
             self.ensure_running()
         elif not self.running():
             return {}
-        served = self.entries()
+        served = {key: entry.target for key, entry in self.entries().items()}
+        return self._replace(served, desired, lend)
+
+    def change(
+        self, served: Mapping[str, RelayTarget], desired: Mapping[str, RelayTarget], lend: Lend
+    ) -> dict[str, str]:
+        """As `sync`, of some keys: what was `served` of them becomes `desired`, and all others stay as they are.
+
+        Raises Unavailable when no relay runs.
+        """
+        if not served and not desired:
+            return {}
+        if not self.running():
+            raise Unavailable(f"no relay runs at {self.path}")
+        return self._replace(served, desired, lend)
+
+    def _replace(
+        self, served: Mapping[str, RelayTarget], desired: Mapping[str, RelayTarget], lend: Lend
+    ) -> dict[str, str]:
         failed: dict[str, str] = {}
         for key in served.keys() - desired.keys():
             self._ask(Remove(key))
         for key, target in desired.items():
-            entry = served.get(key)
-            if entry is not None and entry.target == target:
+            there = served.get(key)
+            if there == target:
                 continue
             try:
-                if entry is None:
+                if there is None:
                     self._add(key, target, lend)
-                elif entry.target.protocol is target.protocol:
+                elif there.protocol is target.protocol:
                     self._ask(Add(key, target))
                 else:
                     self._ask(Remove(key))
