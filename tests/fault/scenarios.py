@@ -14,12 +14,16 @@ PORTS = ("8080:80", "127.0.0.1:8081:81/udp", "9000-9100:9000-9100")
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`prepare` runs unharmed; `act` is broken. `removes`: on an error it goes on instead of going back."""
+    """`prepare` runs unharmed; `act` is broken. `removes`: on an error it goes on instead of going back.
+
+    `endpoints_max` are on one bridge of a network.
+    """
 
     name: str
     prepare: Callable[[Engine], None]
     act: Callable[[Engine], None]
     removes: bool = False
+    endpoints_max: int = 1000
 
     @property
     def started(self) -> bool:
@@ -62,6 +66,28 @@ def opened_networks(engine: Engine) -> None:
     """As `a_full_sandbox`, the networks open to each other."""
     a_full_sandbox(engine)
     engine.allow("web", "back")
+
+
+def a_full_bridge(engine: Engine) -> None:
+    """A network whose only bridge has no room, if that is for one."""
+    make_network(engine, "web", "10.61.0.0/24", "fd61::/64")
+    make_sandbox(engine, "box", "web")
+
+
+def a_segment(engine: Engine) -> None:
+    """As `a_full_bridge`, and one more."""
+    a_full_bridge(engine)
+    further_sandbox(engine)
+
+
+def further_sandbox(engine: Engine) -> None:
+    """A sandbox for which the network needs a further bridge."""
+    make_sandbox(engine, "further", "web")
+
+
+def remove_further_sandbox(engine: Engine) -> None:
+    """The last one on a further bridge, which goes with it."""
+    engine.remove_sandbox("further")
 
 
 def nothing(engine: Engine) -> None:
@@ -129,6 +155,8 @@ SCENARIOS = (
     Scenario("disconnect", a_full_sandbox, disconnect, removes=True),
     Scenario("remove sandbox", a_full_sandbox, remove_sandbox, removes=True),
     Scenario("remove network", two_networks, remove_network, removes=True),
+    Scenario("open a segment", a_full_bridge, further_sandbox, endpoints_max=1),
+    Scenario("close a segment", a_segment, remove_further_sandbox, removes=True, endpoints_max=1),
     Scenario("allow", a_full_sandbox, allow),
     Scenario("disallow", opened_networks, disallow),
 )

@@ -18,6 +18,7 @@ import pytest
 
 from atoll.errors import AtollError
 from atoll.model.world import World
+from atoll.plan.driver import Naming
 from tests.fault.dying import DyingKernel, DyingStore, Fuse
 from tests.fault.scenarios import SCENARIOS, Scenario, nothing
 from tests.support.engines import EngineHost, in_child, make_engine, settle, was_killed
@@ -83,6 +84,7 @@ def act_on(host: EngineHost, scenario: Scenario, fuse: Fuse, *, started: bool) -
     engine = make_engine(
         host,
         seed=scenario.name,
+        naming=Naming(endpoints_max=scenario.endpoints_max),
         wrap_kernel=lambda kernel: DyingKernel(kernel, fuse),
         wrap_store=lambda store: DyingStore(store, fuse),
     )

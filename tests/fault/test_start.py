@@ -10,6 +10,7 @@ import pytest
 from atoll.kernel.kernel import Kernel, Locate
 from atoll.model.ops import Step
 from atoll.plan.describe import line
+from atoll.plan.driver import Naming
 from tests.fault.dying import DyingKernel, Fuse
 from tests.fault.scenarios import a_full_sandbox
 from tests.fault.test_kill import Hosts, check, recover
@@ -42,7 +43,8 @@ def prepared(hosts: Hosts) -> EngineHost:
     host = hosts.fresh()
 
     def prepare() -> None:
-        engine = make_engine(host, seed="prepared")
+        # So that a network has a further bridge, too.
+        engine = make_engine(host, seed="prepared", naming=Naming(endpoints_max=1))
         engine.start()
         a_full_sandbox(engine)
         engine.allow("web", "back")
