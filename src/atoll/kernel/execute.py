@@ -66,12 +66,14 @@ class Executor:
         elements: ElementChanges,
         flush: Flush,
         effects: EffectThread,
+        view: sysctl.View,
     ) -> None:
         self._host = host
         self._observe = observe
         self._elements = elements
         self._flush = flush
         self._effects = effects
+        self._view = view
         self._indexes = Indexes()
         self._ipv6 = os.path.exists("/proc/sys/net/ipv6")  # noqa: PTH110
         self._detached: list[_End] | None = None
@@ -105,7 +107,7 @@ class Executor:
             case _Lane.ELEMENTS:
                 self._change_elements(_ops(run))
             case _Lane.NAMESPACES:
-                _one_by_one(_ops(run), _change_namespace)
+                _one_by_one(_ops(run), lambda op: _change_namespace(op, self._view))
             case _Lane.LINKS if place == HOST:
                 self._change_host(_ops(run), locate)
             case _Lane.LINKS:
@@ -162,7 +164,7 @@ class Executor:
             run = list(group)
             try:
                 if is_sysctl:
-                    _one_by_one(run, _set_sysctl)
+                    _one_by_one(run, lambda op: _set_sysctl(op, self._view))
                 else:
                     carry_out(place, run)
             except StepFailed as stop:
@@ -248,22 +250,22 @@ def _one_by_one(steps: Sequence[_Step], act: Callable[[_Step], None]) -> None:
             raise StepFailed(index, error) from error
 
 
-def _change_namespace(op: Op) -> None:
+def _change_namespace(op: Op, view: sysctl.View) -> None:
     assert isinstance(op.item, Netns), op
     if op.verb is Verb.REMOVE:
         netns.delete(op.item.path)
         return
     if op.verb is Verb.CHANGE and isinstance(op.before, Netns):
         netns.delete(op.before.path)
-    netns.make(op.item.path)
+    netns.make(op.item.path, view)
 
 
-def _set_sysctl(op: Op) -> None:
+def _set_sysctl(op: Op, view: sysctl.View) -> None:
     assert isinstance(op.item, Sysctl), op
     if op.verb is Verb.REMOVE:
         return
     try:
-        sysctl.write(op.item.path, op.item.value)
+        sysctl.write(op.item.path, op.item.value, view)
     except OSError as error:
         code = error.errno or 0
         raise KernelError(

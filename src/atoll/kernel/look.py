@@ -110,7 +110,7 @@ def interface_item(netns: str, link: Link, mtu_bytes: int) -> Interface:
     return Interface(netns, link.ifname, link.mac if link.up else "", mtu_bytes)
 
 
-def look_at(socket: RouteSocket, asked: Sequence[Item], found: Mapping[str, Link]) -> Iterator[Item]:
+def look_at(socket: RouteSocket, asked: Sequence[Item], found: Mapping[str, Link], view: sysctl.View) -> Iterator[Item]:
     """What is there of the keys of `asked`, bridges, veths and joints apart. `found` are the links of their names."""
     names = LinkNames(socket, found.values())
     for interface in _of(asked, Interface):
@@ -121,7 +121,7 @@ def look_at(socket: RouteSocket, asked: Sequence[Item], found: Mapping[str, Link
     yield from _look_at_routes(socket, _of(asked, Route), names)
     yield from _look_at_neighbours(socket, _of(asked, Neighbour), found)
     for each in _of(asked, Sysctl):
-        value = sysctl.read(each.path)
+        value = sysctl.read(each.path, view)
         if value is not None:
             yield Sysctl(each.netns, each.path, value)
 

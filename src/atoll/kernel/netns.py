@@ -153,10 +153,11 @@ def exists(path: str) -> bool:
         return False
 
 
-def make(path: str) -> None:
+def make(path: str, view: sysctl.View | None = None) -> None:
     """Make a namespace mounted at `path`, loopback up, with the sysctls of a container.
 
-    What is there already stays. The mount comes last: a namespace that can be seen is complete.
+    What is there already stays. The mount comes last: a namespace that can be seen is complete. Sysctls are set through
+    `view` when it is given.
     Raises KernelError.
     """
     if exists(path):
@@ -173,7 +174,7 @@ def make(path: str) -> None:
         _loopback_up()
         for name, value in _FRESH.items():
             with suppress(FileNotFoundError):
-                sysctl.write(name, value)
+                sysctl.write(name, value, view)
         source = b"/proc/thread-self/ns/net"
         _check(_LIBC.mount(source, os.fsencode(path), b"none", _MS_BIND, None), f"cannot mount a namespace at {path}")
 

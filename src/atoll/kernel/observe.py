@@ -25,14 +25,16 @@ from atoll.kernel.look import (
     veth_item,
 )
 from atoll.kernel.rtnetlink import RouteSocket
+from atoll.kernel.sysctl import View
 from atoll.model.items import HOST, Bridge, Element, Item, Joint, Netns, State, Veth, state_of
 
 
 class Observer:
     """Reads the namespace of `host`, and through it those of sandboxes. Elements are not its business."""
 
-    def __init__(self, host: RouteSocket) -> None:
+    def __init__(self, host: RouteSocket, view: View) -> None:
         self._host = host
+        self._view = view
 
     def observe(self, items: Iterable[Item], locate: Locate) -> State:
         """As Kernel.observe, of everything but elements."""
@@ -50,7 +52,7 @@ class Observer:
                 case _:
                     by_netns[item.netns].append(item)
         for place, asked in by_netns.items():
-            found += self._on_host(asked, locate) if place == HOST else _inside(place, locate, asked)
+            found += self._on_host(asked, locate) if place == HOST else _inside(place, locate, asked, self._view)
         return state_of(*found)
 
     def survey(self, sandboxes: Iterable[str], locate: Locate) -> State:
@@ -90,7 +92,7 @@ class Observer:
                 yield bridge_item(link, link.mtu_bytes if item.mtu_bytes else 0)
         yield from self._cables([item for item in cables if item.ifname in found], found, locate)
         yield from self._joints([item for item in joints if item.ifname in found], found)
-        yield from look_at(self._host, asked, found)
+        yield from look_at(self._host, asked, found, self._view)
 
     def _cables(self, asked: Sequence[Veth], found: Mapping[str, Link], locate: Locate) -> Iterator[Item]:
         names = LinkNames(self._host, found.values())
@@ -136,10 +138,10 @@ def _joint(link: Link, peer: Link | None, names: LinkNames, mtu_bytes: int) -> J
     return joint_item(link, names.of(link.master), peer, names.of(peer.master) if peer else "", mtu_bytes)
 
 
-def _inside(place: str, locate: Locate, asked: Sequence[Item]) -> list[Item]:
+def _inside(place: str, locate: Locate, asked: Sequence[Item], view: View) -> list[Item]:
     def look() -> list[Item]:
         with RouteSocket() as socket:
-            return list(look_at(socket, asked, find_links(socket, names_in(asked))))
+            return list(look_at(socket, asked, find_links(socket, names_in(asked)), view))
 
     try:
         return netns.visit(locate(place), look)

@@ -11,6 +11,7 @@ from atoll.kernel.execute import ElementChanges, Executor, Flush
 from atoll.kernel.kernel import Count, Locate, RuleCount
 from atoll.kernel.observe import Observer
 from atoll.kernel.rtnetlink import RouteSocket
+from atoll.kernel.sysctl import View
 from atoll.model.items import Element, Item, Key, State
 from atoll.model.ops import Step
 
@@ -58,13 +59,15 @@ class RealKernel:
     def __init__(self, table: Table, flush: Flush) -> None:
         self._table = table
         self._host = RouteSocket()
-        self._observer = Observer(self._host)
+        self._view = View()
+        self._observer = Observer(self._host, self._view)
         self._effects = EffectThread()
-        self._executor = Executor(self._host, self._observer.observe, table, flush, self._effects)
+        self._executor = Executor(self._host, self._observer.observe, table, flush, self._effects, self._view)
 
     def close(self) -> None:
         """Finish what waits and let go of the host's namespace. The table is its maker's to close."""
         self._effects.close()
+        self._view.close()
         self._host.close()
 
     def drain(self) -> None:
