@@ -17,13 +17,15 @@ from bench.section import TIMES, Limit, Row, Section
 from bench.worker import Worker
 
 PORTS = [(8080, 80)]
+STORM_FIRST = 10_000
+"""Host port of the first attach in a storm; each of them publishes the next."""
 TEXT = """A namespace, its cable, addresses and routes of both families and one published port, of a sandbox at a
 time. *Floor* are the very bytes that the engine sends for it to rtnetlink and nftables, the sockets it binds and the
 rows it commits, sent again in a bare loop without claiming, planning, looking or encoding. *Engine* is its verb
 called in a process, *daemon* the whole HTTP request. CNI is bridge with host-local, then portmap; netavark's
 addresses are given; neither is charged for making the namespace. Docker is `run` with its bridge less `run` without a
-network. *While others go*: whole requests while another client removes {storm} sandboxes one after another, every
-pause of theirs counted."""
+network. *While others go*: whole requests while another client removes {storm} sandboxes one after another, and
+until their cables are gone."""
 
 
 def measure(effort: Effort) -> Section:
@@ -53,7 +55,7 @@ def measure(effort: Effort) -> Section:
 
 
 def _storm(daemon: Atoll, other: Worker, count: int) -> list[float]:
-    """Attaches as long as another client removes `count` sandboxes."""
+    """Attaches as long as another client removes `count` sandboxes, and until their cables are gone."""
     names = [f"doomed-{number}" for number in range(count)]
     for name in names:
         daemon.create(name, [])
@@ -61,7 +63,7 @@ def _storm(daemon: Atoll, other: Worker, count: int) -> list[float]:
     taken: list[float] = []
     removal.start()
     while removal.is_alive():
-        taken.append(daemon.create(f"new-{len(taken)}", []))
+        taken.append(daemon.create(f"new-{len(taken)}", [f"{STORM_FIRST + len(taken)}:80"]))
     removal.join()
     for number in range(len(taken)):
         daemon.remove(f"new-{number}")
