@@ -71,7 +71,7 @@ def host_port(target: Target, net: Net) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One question to the network called `net`."""
+    """One question to the network called `net`; `asker` is the network of a container that is on another."""
 
     net: str
     target: Target
@@ -79,11 +79,12 @@ class Cell:
     version: int
     protocol: str
     hostile: bool
+    asker: str = ""
 
     @property
     def id(self) -> str:
         """Name of the cell, unique on a stage."""
-        return f"{self.net}: {self.target}, {self.protocol}, IPv{self.version}, from {self.origin}"
+        return f"{self.net}: {self.target}, {self.protocol}, IPv{self.version}, from {self.asker or self.origin}"
 
 
 def every_cell(*, hostile: bool) -> Iterator[Cell]:
@@ -96,6 +97,18 @@ def every_cell(*, hostile: bool) -> Iterator[Cell]:
                         cell = Cell(net.name, target, origin, version, protocol, hostile)
                         if _makes_sense(cell):
                             yield cell
+
+
+def every_pair(*, hostile: bool) -> Iterator[Cell]:
+    """What a container of each network asks of each other network."""
+    targets = (Target.HOST_ANY, Target.OWN_ANY, Target.OWN_UNPUBLISHED, Target.PING)
+    for asker in NETS.values():
+        for net in NETS.values():
+            origin = Origin.INTERNAL if asker.internal else Origin.OTHER
+            for target in targets if asker is not net else ():
+                for version in net.versions if asker.versions >= net.versions else asker.versions:
+                    for protocol in ("icmp",) if target is Target.PING else ("tcp", "udp"):
+                        yield Cell(net.name, target, origin, version, protocol, hostile, asker.name)
 
 
 def _protocols(target: Target) -> tuple[str, ...]:

@@ -46,6 +46,10 @@ class Net:
         """The address with this last number; 1 is the gateway's."""
         return str(self.subnet(version)[last])
 
+    def mac(self, last: int) -> str:
+        """The MAC that atoll derives from the address with this last number: a sandbox's, or its bridge's."""
+        return f"02:42:{self.subnet(4)[last].packed.hex(':')}"
+
     def create_words(self) -> list[str]:
         """Arguments of `network create`."""
         words = [f"--subnet={self.subnet(version)}" for version in self.versions]

@@ -137,14 +137,14 @@ def ask_all(made: Stage, cells: list[Cell]) -> dict[Cell, Outcome | str]:
 
 
 def _asker(made: Stage, cell: Cell) -> Namespace:
-    other = "snat" if cell.net == "nat" else "nat"
+    other = cell.asker or ("snat" if cell.net == "nat" else "nat")
     spaces: dict[Origin, Namespace] = {
         Origin.NEIGHBOUR: made.neighbour,
         Origin.FAR: made.far,
         Origin.HOST: made.host,
         Origin.OWN: made.web(cell.net) if cell.target is Target.OUTSIDE else made.peer(cell.net),
         Origin.OTHER: made.peer(other),
-        Origin.INTERNAL: made.peer("internal"),
+        Origin.INTERNAL: made.peer(cell.asker or "internal"),
     }
     return spaces[cell.origin]
 

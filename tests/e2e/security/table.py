@@ -22,6 +22,27 @@ def render(results: Mapping[Cell, Outcome | str], surroundings: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_pairs(results: Mapping[Cell, Outcome | str], surroundings: str) -> str:
+    """A line for each network that asks, a column for each that is asked: what is open to it."""
+    lines = [f"{surroundings}: what a container of one network reaches of another", ""]
+    lines.append(f"{'from, to':<17}" + "".join(f"{net:<17}" for net in NETS).rstrip())
+    for asker in NETS:
+        shown = [_opened([c for c in results if (c.asker, c.net) == (asker, net)], results) for net in NETS]
+        lines.append(f"{asker:<17}" + "".join(f"{text:<17}" for text in shown).rstrip())
+    lines.append("host: by the host's address; ports: published ports at the container; all: any port of it; ping")
+    return "\n".join(lines) + "\n"
+
+
+def _opened(cells: list[Cell], results: Mapping[Cell, Outcome | str]) -> str:
+    if not cells:
+        return ""
+    found = {cell.target for cell in cells if results[cell] is not Outcome.CLOSED}
+    mark = "" if all(results[cell] == expected(cell) for cell in cells) else "!"
+    words = {Target.HOST_ANY: "host", Target.OWN_ANY: "ports", Target.OWN_UNPUBLISHED: "all", Target.PING: "ping"}
+    skipped = Target.OWN_ANY if Target.OWN_UNPUBLISHED in found else None
+    return mark + (" ".join(word for target, word in words.items() if target in found - {skipped}) or "-")
+
+
 def failing(results: Mapping[Cell, Outcome | str]) -> list[str]:
     """A line for each cell that didn't come out as it must."""
     return [

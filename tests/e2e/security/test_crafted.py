@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from tests.e2e.security import frames
-from tests.e2e.security.air import mac_of, shoot, way_from_lan
+from tests.e2e.security.air import shoot, way_from_lan
 from tests.e2e.security.cells import ANY, OUTSIDE_SERVICE, PEER, UNPUBLISHED, WEB, Target, host_port
 from tests.e2e.security.frames import Flags, Way
 from tests.e2e.security.ledger import Ledger
-from tests.e2e.security.nets import NETS, Mode, Net
+from tests.e2e.security.nets import NETS, VERSIONS, Mode, Net
 from tests.e2e.security.stage import LOOPBACK_ADDRESS, Stage
 from tests.e2e.security.volley import Shot, judge, marks
 
@@ -27,9 +27,10 @@ FLOW_PORT = 5000
 
 def targets(stage: Stage) -> Iterator[tuple[Net, int, Way]]:
     """Every web in each family, straight from the LAN."""
+    ways = {v: way_from_lan(stage.neighbour, stage.host, str(stage.host.address(v))) for v in VERSIONS}
     for net in NETS.values():
         for version in net.versions:
-            yield net, version, way_from_lan(stage.neighbour, stage.host, net.address(version, WEB))
+            yield net, version, ways[version].to(net.address(version, WEB))
 
 
 def test_what_looks_established_passes_nothing(stage: Stage, ledger: Ledger) -> None:
@@ -104,8 +105,7 @@ def test_ports_on_loopback_are_this_hosts_alone(stage: Stage, ledger: Ledger) ->
     for net, version, from_lan in targets(stage):
         loopback, port = LOOPBACK_ADDRESS[version], host_port(Target.HOST_LOOPBACK, net)
         peer = stage.peer(net.name)
-        gateway_mac = f"02:42:{net.subnet(4)[1].packed.hex(':')}"
-        from_peer = Way(mac_of(peer), gateway_mac, net.address(version, PEER), loopback)
+        from_peer = Way(net.mac(PEER), net.mac(1), net.address(version, PEER), loopback)
         for who, sender, way in (("a LAN", stage.neighbour, from_lan.to(loopback)), ("a peer", peer, from_peer)):
             for spoofed in (way, way.spoofing(loopback)):
                 for make in (_datagram, _segment):
@@ -122,8 +122,7 @@ def test_answers_of_translated_flows_come_only_to_the_translation(stage: Stage, 
         if net.internal:
             continue
         outside = str(stage.neighbour.address(version))
-        gateway_mac = f"02:42:{net.subnet(4)[1].packed.hex(':')}"
-        out = Way(mac_of(stage.web(net.name)), gateway_mac, net.address(version, WEB), outside)
+        out = Way(net.mac(WEB), net.mac(1), net.address(version, WEB), outside)
         shoot(stage.web(net.name), [frames.udp(out, FLOW_PORT, OUTSIDE_SERVICE, next(mark))])
         text = next(mark)
         frame = frames.udp(straight, OUTSIDE_SERVICE, FLOW_PORT, text)

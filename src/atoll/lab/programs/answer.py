@@ -27,7 +27,7 @@ def main(name: str, *ports: str) -> None:
             answer = tcp_answer if protocol == "tcp" else udp_answer
             selector.register(endpoint, selectors.EVENT_READ, answer(endpoint, name))
     for address, numbers in raw_ports.items():
-        raw = socket.socket(family_of(address), socket.SOCK_RAW, sctp.IPPROTO_SCTP)
+        raw = sctp.open_raw(family_of(address))
         selector.register(raw, selectors.EVENT_READ, sctp_answer(raw, name, numbers))
     print("ready", flush=True)
     while True:

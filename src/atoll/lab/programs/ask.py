@@ -54,7 +54,8 @@ def main() -> None:
         ready = selector.select(max(0.0, soonest - time.monotonic()))
         found = {key.data.id: receive(key.data) for key, _ in ready}
         now = time.monotonic()
-        found.update({n: ("", "timeout") for n, q in waiting.items() if q.deadline <= now and n not in found})
+        # Also of those that are ready without an answer, as a socket may stay when an unreachable was reported to it.
+        found.update({n: ("", "timeout") for n, q in waiting.items() if q.deadline <= now and not found.get(n)})
         for name, answer in found.items():
             if answer is not None:
                 answers[name] = answer
@@ -67,7 +68,7 @@ def open_endpoint(protocol: str, address: str) -> socket.socket:
     """A socket that does not block."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     if protocol == "sctp":
-        endpoint = socket.socket(family, socket.SOCK_RAW, sctp.IPPROTO_SCTP)
+        endpoint = sctp.open_raw(family)
     elif protocol == "icmp":
         endpoint = socket.socket(family, socket.SOCK_RAW, icmp.protocol_of(family))
     else:

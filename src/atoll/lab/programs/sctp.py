@@ -1,14 +1,19 @@
 """SCTP's first two packets, for kernels that have no SCTP sockets: INIT, and INIT ACK with a text in its cookie.
 
-Layout (RFC 9260 section 3): ports, verification tag, CRC32c; then one chunk. Law: pure codec.
+Layout (RFC 9260 section 3): ports, verification tag, CRC32c; then one chunk.
 """
 
+import socket
 import struct
 from dataclasses import dataclass
 
 IPPROTO_SCTP = 132
 INIT = 1
 INIT_ACK = 2
+
+_BUFFER_BYTES = 8 << 20
+_SO_RCVBUFFORCE = 33
+"""asm-generic/socket.h"""
 
 _HEADER = struct.Struct("!HHII")
 _CHUNK = struct.Struct("!BBHIIHHI")  # type, flags, length, tag, receiver window, streams out and in, first TSN
@@ -28,6 +33,13 @@ class SctpPacket:
     kind: int
     tag: int
     cookie: bytes = b""
+
+
+def open_raw(family: socket.AddressFamily) -> socket.socket:
+    """A raw socket. It gets every SCTP packet of its namespace and nobody sends any twice, so it has room for many."""
+    raw = socket.socket(family, socket.SOCK_RAW, IPPROTO_SCTP)
+    raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    return raw
 
 
 def encode(packet: SctpPacket) -> bytes:

@@ -20,6 +20,8 @@ def main(role: str, address: str, port: str) -> None:
                 endpoint.send(line.encode())
         else:
             endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                endpoint.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             endpoint.bind((address, int(port)))
             endpoint.listen()
             print("ready", flush=True)
