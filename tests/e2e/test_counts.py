@@ -76,7 +76,7 @@ def test_networks_and_ports_have_counts_of_their_own(site: Site) -> None:
     lines = [line.split() for line in site.network("blue", "--counters")["Iptables"]]
     assert [(line[2], line[0]) for line in lines] == [("MASQUERADE", "1"), ("DNAT", "4")]
     shown = [line.split() for line in site.host.atoll("rules --counters red").stdout.splitlines()]
-    assert ["masq", "{", "ipv4", ".", "3", str(3 * ECHO_OCTETS)] in [[*words[:4], *words[6:8]] for words in shown]
+    assert [words for words in shown if {"masq", "3", str(3 * ECHO_OCTETS)} <= set(words)]
 
 
 def test_counts_go_on_over_a_restart_and_begin_again_with_the_rules(site: Site) -> None:

@@ -24,6 +24,8 @@ def start() -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "TEST_DEMO_MARK": str(os.getpid())},
+        # A shell's background job, and all below it, begins with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -147,7 +147,9 @@ def _purge_steps(args: argparse.Namespace, client: Client, status: dict[str, Any
     if status is None:
         raise Unavailable("the daemon is not running, so it is not known what would be removed", hint="atoll up")
     change(client, args, "POST", "/atoll/purge")
-    print(f"# the rules\nnft delete table {client.get('/atoll/rules')['Table']}")
+    print("# the rules")
+    for table in client.get("/atoll/rules")["Tables"]:
+        print(f"nft delete table {table}")
     print(f"# the daemon, with all that it remembers\nkill -TERM {status['Pid']}")
     return 0
 
