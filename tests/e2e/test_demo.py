@@ -19,13 +19,12 @@ MARK = f"TEST_DEMO_MARK={os.getpid()}".encode()
 def start() -> "subprocess.Popen[str]":
     """The demo, with a mark in its environment that everything it starts inherits."""
     return subprocess.Popen(
-        [sys.executable, "-m", "atoll", "demo"],
+        # A shell's background job, and all below it, begins with SIGINT ignored.
+        ["env", "--default-signal=INT", sys.executable, "-m", "atoll", "demo"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "TEST_DEMO_MARK": str(os.getpid())},
-        # A shell's background job, and all below it, begins with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
