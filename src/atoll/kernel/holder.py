@@ -154,7 +154,7 @@ class SocketHolder:
         for protocol in {binding.protocol for binding in claimed}:
             mine = [binding for binding in claimed if binding.protocol is protocol]
             bits = HeldPorts().after(come=mine).meeting(protocol, None)
-            near = [each for each in listeners((protocol,)) if bits >> each.port & 1]
+            near = listeners((protocol,), ports=bits)
             for binding in mine if near else ():
                 self._require_silent(binding, near)
 

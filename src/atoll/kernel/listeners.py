@@ -16,7 +16,7 @@ from pathlib import Path
 from atoll.errors import KernelError
 from atoll.kernel.nlmsg import Exchange, Message, attributes
 from atoll.model.addresses import IPAddress, family_of
-from atoll.model.ports import PortRange, Protocol
+from atoll.model.ports import PORT_MAX, PortRange, Protocol
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -26,6 +26,8 @@ _SOCKET_ID = struct.Struct(">HH16s16s12x")
 """struct inet_diag_sockid: source and destination port and address; interface and cookie left out."""
 _ANSWER = struct.Struct("=BBxx48s4x4x4x4xI")
 """struct inet_diag_msg: family, state, sockid, inode."""
+_PORT, _PORT_OFFSET = struct.Struct(">H"), 4
+"""The source port in a struct inet_diag_msg."""
 _SKV6ONLY = 11
 
 _CLOSE, _LISTEN, _BOUND_INACTIVE = 7, 10, 13
@@ -35,6 +37,8 @@ _ASKED_STATES = {Protocol.TCP: 1 << _LISTEN | 1 << _BOUND_INACTIVE, Protocol.UDP
 _HOLDING_STATES = {Protocol.TCP: (_LISTEN, _CLOSE), Protocol.UDP: (_CLOSE,)}
 """A merely bound TCP socket is asked for as BOUND_INACTIVE and told as CLOSE, as it is for other reasons never.
 A connected UDP socket holds nothing: it gets its peer's packets only."""
+
+ALL_PORTS = (1 << PORT_MAX + 1) - 1
 
 LINKS_MAX = 200_000
 """How many descriptors of other processes `holder_of` looks at: about a quarter of a second."""
@@ -65,8 +69,10 @@ class BoundSocket:
         return self.address == IPv6Address(0) and not self.v6only
 
 
-def listeners(protocols: tuple[Protocol, ...] = (Protocol.TCP, Protocol.UDP)) -> list[BoundSocket]:
-    """Listening or merely bound TCP sockets, unconnected UDP sockets, of both families.
+def listeners(
+    protocols: tuple[Protocol, ...] = (Protocol.TCP, Protocol.UDP), *, ports: int = ALL_PORTS
+) -> list[BoundSocket]:
+    """Listening or merely bound TCP sockets, unconnected UDP sockets, of both families, on `ports` (bit N is port N).
 
     Merely bound TCP sockets are told from Linux 6.8 on. SCTP has none to tell of. Raises KernelError.
     """
@@ -75,7 +81,7 @@ def listeners(protocols: tuple[Protocol, ...] = (Protocol.TCP, Protocol.UDP)) ->
             found
             for protocol in protocols
             if protocol in _ASKED_STATES
-            for found in _dump(kernel, protocol, _ASKED_STATES[protocol], port=0)
+            for found in _dump(kernel, protocol, _ASKED_STATES[protocol], ports)
         ]
 
 
@@ -84,7 +90,7 @@ def sockets_at(protocol: Protocol, port: int) -> list[BoundSocket]:
     if protocol not in _ASKED_STATES:
         return []
     with Exchange(_NETLINK_SOCK_DIAG) as kernel:
-        return list(_dump(kernel, protocol, _ALL_STATES, port=port))
+        return list(_dump(kernel, protocol, _ALL_STATES, 1 << port, port=port))
 
 
 def first_in(
@@ -121,8 +127,8 @@ def holder_of(inode: int, *, proc: Path = Path("/proc")) -> str:
     return ""
 
 
-def _dump(kernel: Exchange, protocol: Protocol, states: int, *, port: int) -> Iterator[BoundSocket]:
-    """Sockets of one protocol, with local port `port` unless it is 0."""
+def _dump(kernel: Exchange, protocol: Protocol, states: int, ports: int, *, port: int = 0) -> Iterator[BoundSocket]:
+    """Sockets of one protocol with a local port of `ports`. The kernel is asked for `port` unless it is 0."""
     for family in (socket.AF_INET, socket.AF_INET6):
         sockid = _SOCKET_ID.pack(port, 0, b"", b"")
         try:
@@ -132,9 +138,13 @@ def _dump(kernel: Exchange, protocol: Protocol, states: int, *, port: int) -> It
             if error.errno in (errno.ENOENT, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
                 continue
             raise
-        found = (_decode(protocol, answer) for answer in answers)
-        # The kernel's own filter lets merely bound sockets of other ports through.
-        yield from (one for one in found if port in (0, one.port))
+        # The kernel's own filter lets merely bound sockets of other ports through. Looked at before they are decoded,
+        # as a host may have thousands of them, all but a few of them ours.
+        yield from (_decode(protocol, answer) for answer in answers if ports >> _local_port(answer) & 1)
+
+
+def _local_port(answer: Message) -> int:
+    return int(_PORT.unpack_from(answer.payload, _PORT_OFFSET)[0])
 
 
 def _decode(protocol: Protocol, answer: Message) -> BoundSocket:
