@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -157,7 +157,7 @@ def clean_run(hosts: Hosts, scenario: Scenario) -> Clean:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_killed_at_every_point(hosts: Hosts, scenario: Scenario) -> None:
+def test_killed_at_every_point(hosts: Hosts, scenario: Scenario, tally: Callable[[str, int], None]) -> None:
     clean = clean_run(hosts, scenario)
     finished = 0
     for point in range(clean.points):
@@ -167,13 +167,14 @@ def test_killed_at_every_point(hosts: Hosts, scenario: Scenario) -> None:
         found = recover(host)
         check(f"killed at point {point}", found, clean.before, clean.after)
         finished += found == clean.after
+    tally("kill points", clean.points)
     print(f"\n{scenario.name}: {clean.points} kill points, {finished} of them after the commit")
     assert finished, "no kill was late enough for the request to be finished"
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.started], ids=lambda scenario: scenario.name)
-def test_refused_at_every_point(hosts: Hosts, scenario: Scenario) -> None:
+def test_refused_at_every_point(hosts: Hosts, scenario: Scenario, tally: Callable[[str, int], None]) -> None:
     clean = clean_run(hosts, scenario)
     for point in range(clean.points):
         host = hosts.fresh()
@@ -183,6 +184,7 @@ def test_refused_at_every_point(hosts: Hosts, scenario: Scenario) -> None:
         # A removal goes on past what is refused; everything else goes back.
         done = (host.state / "done").exists() or (scenario.removes and point > 0)
         check(f"refused at point {point}", found, clean.after if done else clean.before)
+    tally("refused steps", clean.points)
     print(f"\n{scenario.name}: {clean.points} refusals")
 
 

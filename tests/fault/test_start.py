@@ -1,7 +1,7 @@
 """A start on a host that is right does nothing; one after a reboot makes everything anew, and can be broken off."""
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def test_a_start_on_a_host_that_is_right_does_nothing(hosts: Hosts) -> None:
     assert not said.exists(), said.read_text()
 
 
-def test_a_reboot_is_made_good_and_can_be_broken_off_anywhere(hosts: Hosts) -> None:
+def test_a_reboot_is_made_good_and_can_be_broken_off_anywhere(hosts: Hosts, tally: Callable[[str, int], None]) -> None:
     host = prepared(hosts)
     wanted = recover(host)
     broken_off = 0
@@ -99,5 +99,6 @@ def test_a_reboot_is_made_good_and_can_be_broken_off_anywhere(hosts: Hosts) -> N
         check(f"rebooted, killed at point {point}", recover(host), wanted)
         if not killed:
             break
+    tally("kill points of a rebuild", broken_off)
     print(f"\nrebuild after a reboot: {broken_off} kill points")
     assert broken_off > 40
