@@ -115,10 +115,10 @@ def test_default_gateway_steps_over_auxiliary_addresses() -> None:
     assert str(pool.gateway) == "10.0.0.3"
 
 
-@pytest.mark.parametrize(("subnet", "gateway"), [("10.0.0.0/31", "10.0.0.0"), ("10.0.0.0/32", "10.0.0.0")])
+@pytest.mark.parametrize(("subnet", "gateway"), [("10.0.0.0/31", "10.0.0.0"), ("fd00:1::/126", "fd00:1::1")])
 def test_smallest_subnets_have_a_gateway(subnet: str, gateway: str) -> None:
-    ((pool,), _) = complete(asked(subnet))
-    assert str(pool.gateway) == gateway
+    pools, _ = complete(asked(subnet), ipv6=True)
+    assert [str(pool.gateway) for pool in pools if not pool.automatic] == [gateway]
 
 
 def test_empty_request_is_an_automatic_pool() -> None:
@@ -174,7 +174,9 @@ BAD = [
     ([asked(gateway="10.0.0.1")], "invalid gateway 10.0.0.1: it comes without a subnet"),
     ([asked(ip_range="10.0.0.0/25")], "invalid ip-range 10.0.0.0/25: it comes without a subnet"),
     ([asked(nas="10.0.0.9")], "comes without a subnet"),
-    ([asked("fd00:1::/128")], "no address left for a gateway"),
+    ([asked("fd00:1::/128")], "no room for a gateway and an endpoint"),
+    ([asked("fd00:1::/127")], "no room for a gateway and an endpoint"),
+    ([asked("10.0.0.0/32")], "no room for a gateway and an endpoint"),
     ([asked("10.0.0.0/30", a="10.0.0.1", b="10.0.0.2")], "no address left for a gateway"),
     ([asked("0.0.0.0/0")], "this network"),
     ([asked("0.0.0.0/24")], "this network"),

@@ -18,6 +18,9 @@ from atoll.ipam.subnets import (
 from atoll.model.addresses import Family, IPAddress, IPNetwork, family_of
 from atoll.model.network import Pool, PoolRequest
 
+ADDRESSES_MIN = 2
+"""Usable addresses of a network: its gateway's and an endpoint's."""
+
 _UNUSABLE: tuple[tuple[IPNetwork, str], ...] = (
     (IPv4Network("0.0.0.0/8"), '"this network" addresses'),
     (IPv4Network("127.0.0.0/8"), "loopback addresses"),
@@ -112,6 +115,7 @@ def _requested_pool(request: PoolRequest, around: Surroundings) -> Pool:
                 hint="use a private range, such as 10.200.0.0/24 or fd12:3456:789a::/64",
                 subject=str(subnet),
             )
+    _check_room(subnet)
     _check_ip_range(subnet, request.ip_range)
     _check_auxiliary(subnet, request.auxiliary)
     auxiliary = {address: name for name, address in request.auxiliary}
@@ -123,6 +127,19 @@ def _requested_pool(request: PoolRequest, around: Surroundings) -> Pool:
         )
     check_free(subnet, around)
     return Pool(subnet, gateway, request.ip_range, request.auxiliary)
+
+
+def _check_room(subnet: IPNetwork) -> None:
+    """Whether there is an address for the gateway and one for an endpoint; an IPv4 /31 has both (RFC 3021)."""
+    edges = {subnet.network_address, subnet.broadcast_address}
+    usable = subnet.num_addresses - sum(bool(special_role(subnet, address)) for address in edges)
+    if usable < ADDRESSES_MIN:
+        longest = 31 if family_of(subnet) is Family.V4 else 126
+        raise InvalidRequest(
+            f"invalid subnet {subnet}: it has no room for a gateway and an endpoint",
+            hint=f"give a prefix length of at most {longest}",
+            subject=str(subnet),
+        )
 
 
 def _check_ip_range(subnet: IPNetwork, ip_range: IPNetwork | None) -> None:

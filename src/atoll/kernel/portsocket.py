@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 
 from atoll.errors import Exhausted, InvalidRequest, KernelError
 from atoll.kernel.listeners import sockets_at
-from atoll.model.addresses import Family, IPAddress, family_of
+from atoll.model.addresses import Family, IPAddress, family_of, never_local
 from atoll.model.ports import PortRange, Protocol
 
 SOCKET_TYPES = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
@@ -46,13 +46,28 @@ def require_local(address: IPAddress) -> None:
     """Raise InvalidRequest unless the kernel lets a socket have this address."""
     if address.is_unspecified:
         return
-    if address.is_multicast:
-        raise InvalidRequest(f"cannot publish on {address}: a multicast address is no host's own")
+    reason = never_local(address)
+    if reason:
+        raise InvalidRequest(f"cannot publish on {address}: {reason} is no host's own")
     with _open(Protocol.UDP, family_of(address)) as probe:
         try:
             probe.bind((str(address), 0))
         except OSError as error:
             raise _unbindable(Protocol.UDP, address, 0, error) from error
+        if _is_broadcast(probe, address):
+            raise InvalidRequest(
+                f"cannot publish on {address}: the broadcast address of a network of this host is nobody's own",
+                hint="ip -brief address",
+            )
+
+
+def _is_broadcast(probe: socket.socket, address: IPAddress) -> bool:
+    """Whether a subnet's hosts all have the address: the kernel binds it, but doesn't connect without SO_BROADCAST."""
+    try:
+        probe.connect((str(address), 9))
+    except OSError as error:
+        return error.errno == errno.EACCES
+    return False
 
 
 def bind_port(protocol: Protocol, address: IPAddress, port: int) -> socket.socket | None:

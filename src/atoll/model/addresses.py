@@ -15,6 +15,8 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
 
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+_BROADCAST = IPv4Address("255.255.255.255")
 _PREFIX_LENGTH = re.compile(r"[0-9]{1,3}\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
@@ -55,6 +57,18 @@ def parse_address(what: str, text: str) -> IPAddress:
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
         raise InvalidRequest(f"invalid {what} {shown(text)}: a zone or an IPv4-mapped address can't be used here")
     return address
+
+
+def never_local(address: IPAddress) -> str:
+    """What keeps an address from being a host's own anywhere, "" for nothing. 0.0.0.0 and :: stand for all it has.
+
+    Source: RFC 1122 section 3.2.1.3, RFC 4291 section 2.7.
+    """
+    if address.is_multicast:
+        return "a multicast address"
+    if address in _THIS_NETWORK and not address.is_unspecified:
+        return 'a "this network" address'
+    return "the broadcast address" if address == _BROADCAST else ""
 
 
 def parse_network(what: str, text: str) -> IPNetwork:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from atoll.errors import InvalidRequest
-from atoll.model.addresses import Family, IPAddress, family_of, parse_address
+from atoll.model.addresses import Family, IPAddress, family_of, never_local, parse_address
 from atoll.model.names import parse_ifname, shown
 
 BRIDGE_NAME = "com.docker.network.bridge.name"
@@ -166,6 +166,9 @@ def _parse_host_address(options: Mapping[str, str], key: str, family: Family) ->
     address = parse_address(key, options[key])
     if family_of(address) is not family:
         raise InvalidRequest(f"invalid {key} {shown(options[key])}: not an IPv{int(family)} address")
+    reason = never_local(address)
+    if reason:
+        raise InvalidRequest(f"invalid {key} {shown(options[key])}: {reason}, and no host's own")
     return address
 
 

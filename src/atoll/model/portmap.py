@@ -11,7 +11,7 @@ from itertools import groupby
 
 from atoll.model.addresses import parse_address
 from atoll.model.ports import PortMapping, PortRange, Protocol
-from atoll.model.portspec import check_distinct, invalid, parse_port_pair, parse_protocol
+from atoll.model.portspec import check_distinct, check_host_address, invalid, parse_port_pair, parse_protocol
 
 PortMap = Mapping[str, Sequence[Mapping[str, str]] | None]
 
@@ -55,7 +55,10 @@ def _parse_binding(key: str, binding: Mapping[str, str]) -> PortMapping:
         raise invalid(shown, "HostIp and HostPort are strings", 'write "HostPort": "8080"')
     protocol = parse_protocol(shown, word)
     ports, host_ports = parse_port_pair(shown, host=host, container=container)
-    return PortMapping(protocol, ports, host_ports, parse_address("HostIp", address) if address else None)
+    host_address = parse_address("HostIp", address) if address else None
+    if host_address is not None:
+        check_host_address(shown, host_address)
+    return PortMapping(protocol, ports, host_ports, host_address)
 
 
 def _order(mapping: PortMapping) -> tuple[Protocol, str, int, PortRange]:

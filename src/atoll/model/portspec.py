@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from atoll.errors import InvalidRequest
-from atoll.model.addresses import Family, IPAddress, family_of, parse_address
+from atoll.model.addresses import Family, IPAddress, family_of, never_local, parse_address
 from atoll.model.names import shown
 from atoll.model.ports import PORT_MAX, PortMapping, PortRange, Protocol, addresses_meet
 
@@ -108,6 +108,15 @@ def spec_text(mapping: PortMapping) -> str:
     return text if mapping.protocol is Protocol.TCP else f"{text}/{mapping.protocol.word}"
 
 
+def check_host_address(text: str, address: IPAddress) -> None:
+    """Raise InvalidRequest, naming `text`, for an address that no host can have."""
+    reason = never_local(address)
+    if reason:
+        raise invalid(
+            text, f"{address} is {reason}, and no host's own", "give an address of this host, or leave it out"
+        )
+
+
 def invalid(text: str, reason: str, hint: str = _FORMS) -> InvalidRequest:
     """The error for a port mapping; long texts are shown cut."""
     return InvalidRequest(
@@ -133,7 +142,7 @@ def _split(text: str) -> tuple[str | None, str, str]:
 
 def _parse_host_address(text: str, address: str, ports: str) -> IPAddress:
     try:
-        return parse_address("host address", address)
+        parsed = parse_address("host address", address)
     except InvalidRequest:
         if ":" in address:
             hint = "write an IPv6 address in brackets, without a zone: [::1]:8080:80"
@@ -142,6 +151,8 @@ def _parse_host_address(text: str, address: str, ports: str) -> IPAddress:
         else:
             hint = f"give an address of this host, or leave it out: {ports.removeprefix(':')}"
         raise invalid(text, f"{shown(address)} is not an IPv4 or IPv6 address", hint) from None
+    check_host_address(text, parsed)
+    return parsed
 
 
 def _parse_range(text: str, what: str, ports: str) -> PortRange:
