@@ -320,7 +320,7 @@ def test_a_count_lasts_as_long_as_its_element(scene: Scene) -> None:
     scene.firewall.apply(adds(element))
     assert not scene.firewall.ensure()
     assert scene.counted(element) == once
-    scene.firewall.apply([Op(Verb.CHANGE, element, before=replace(element, data=(at("82", 2, Family.V4), 81)))])
+    scene.firewall.apply([Op(Verb.CHANGE, element, before=element._replace(data=(at("82", 2, Family.V4), 81)))])
     assert scene.counted(element) == Count()
     count_one()
     scene.firewall.apply([*removes(element), *adds(element)])

@@ -221,12 +221,12 @@ def reason_in(*worlds: World) -> Reason:
 
     def reason(item: Item) -> str:
         match item:
+            case Element():
+                return f"firewall {item.set}"
             case Bridge() | Veth() | Joint():
                 return _owner_name(worlds, item.alias)
             case Netns():
                 return f"sandbox {_sandbox_name(worlds, item.id)}"
-            case Element():
-                return f"firewall {item.set}"
             case _:
                 return f"sandbox {_sandbox_name(worlds, item.netns)}" if item.netns else "host"
 

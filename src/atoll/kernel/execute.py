@@ -56,6 +56,9 @@ class _Lane(Enum):
     EFFECTS = auto()
 
 
+_ELEMENTS, _EFFECTS = (_Lane.ELEMENTS, HOST), (_Lane.EFFECTS, HOST)
+
+
 class Executor:
     """Changes the namespace of `host`, and through it those of sandboxes. Used by one thread."""
 
@@ -218,18 +221,29 @@ def _moves(item: Item, before: Item | None) -> bool:
 
 
 def _runs(steps: Iterable[tuple[int, Step]]) -> Iterator[tuple[list[int], list[Step]]]:
-    for _, group in groupby(steps, lambda numbered: _lane(numbered[1])):
-        indexes, run = zip(*group, strict=True)
-        yield list(indexes), list(run)
+    """Steps next to each other that are carried out together, with their indexes."""
+    place: tuple[_Lane, str] | None = None
+    indexes: list[int] = []
+    run: list[Step] = []
+    for index, step in steps:
+        its = _lane(step)
+        if its is not place and its != place:
+            if run:
+                yield indexes, run
+            place, indexes, run = its, [], []
+        indexes.append(index)
+        run.append(step)
+    if run:
+        yield indexes, run
 
 
 def _lane(step: Step) -> tuple[_Lane, str]:
-    """Steps of one lane next to each other are carried out together. The text is the namespace of links."""
+    """Where a step is carried out. The text is the namespace of links."""
     if not isinstance(step, Op):
-        return _Lane.EFFECTS, HOST
+        return _EFFECTS
     match step.item:
         case Element():
-            return _Lane.ELEMENTS, HOST
+            return _ELEMENTS
         case Netns():
             return _Lane.NAMESPACES, HOST
         case Bridge() | Veth() | Joint():

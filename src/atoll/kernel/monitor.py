@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from atoll.errors import KernelError
-from atoll.kernel.nlmsg import SOL_NETLINK, Exchange, Message, attribute, attributes, messages
+from atoll.kernel.nlmsg import HEADER, SOL_NETLINK, Exchange, Message, attribute, attributes, messages
 from atoll.kernel.notices import Event, Notice, Subject, Transactions, decode_route
 from atoll.model.items import ROUTE_PROTOCOL
 
@@ -30,6 +30,8 @@ _ROUTE_GROUPS = (1, 3, 5, 7, 9, 11, 28)
 _NETFILTER_GROUPS = (7,)
 """NFNLGRP_NFTABLES, linux/netfilter/nfnetlink.h."""
 
+_ELEMENT_KINDS = frozenset({0x0A0C, 0x0A0E})
+"""NFT_MSG_NEWSETELEM and DELSETELEM of NFNL_SUBSYS_NFTABLES, linux/netfilter/nf_tables.h."""
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_NEWNEIGH, _RTM_DELNEIGH, _RTM_GETNSID = 24, 25, 28, 29, 90
 _NLM_F_REPLACE, _NUD_PERMANENT = 0x100, 0x80
 _NETNSA_NSID, _NETNSA_FD = 1, 3
@@ -109,6 +111,8 @@ class Monitor:
                 found.append(received)
                 continue
             datagram, nsid = received
+            if self._is_mine_whole(datagram):
+                continue
             for part in messages(datagram):
                 found += self._transactions.feed(part, nsid, own=self._is_mine(part))
         return found
@@ -132,6 +136,16 @@ class Monitor:
 
     def _is_mine(self, part: Message) -> bool:
         return part.port in self._mine
+
+    def _is_mine_whole(self, datagram: bytes) -> bool:
+        """True for elements of a transaction of ours: there may be thousands, and that it was made is told by its end.
+
+        One datagram never holds parts of two transactions (nft_commit_notify, net/netfilter/nf_tables_api.c).
+        """
+        if len(datagram) < HEADER.size:
+            return False
+        _, kind, _, _, port = HEADER.unpack_from(datagram)
+        return kind in _ELEMENT_KINDS and port in self._mine
 
     def _receive(self, source: socket.socket) -> Iterator[tuple[bytes, int | None] | Lost]:
         """Datagrams that wait, each with the nsid it is from, None for our own namespace."""

@@ -13,7 +13,7 @@ what keeps them out is there before the link.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 from atoll.model.addresses import IPAddress, IPInterface, IPNetwork
 
@@ -221,24 +221,28 @@ Part = str | int | IPAddress | Span
 """One part of a key or a value: interface name, number (port, protocol, family), address, interval."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
-    """An element of a set or map of one of our tables. `data` is empty for a set.
-
-    Parts are in the order of the set's type; see `SETS` in `model/firewall.py` for the types.
-    """
-
+class _Fields(NamedTuple):
     set: str
     parts: tuple[Part, ...]
     data: tuple[Part, ...] = ()
 
-    def __post_init__(self) -> None:
-        # One element has one spelling, so that keys compare: an interval of one value is that value.
-        for part in self.parts:
-            if isinstance(part, Span) and part.first == part.last:
-                plain = (one.first if isinstance(one, Span) and one.first == one.last else one for one in self.parts)
-                object.__setattr__(self, "parts", tuple(plain))
-                return
+
+class Element(_Fields):
+    """An element of a set or map of one of our tables. `data` is empty for a set.
+
+    Parts are in the order of the set's type; see `SETS` in `model/firewall.py` for the types. A tuple, as a request
+    may want thousands.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, set: str, parts: tuple[Part, ...], data: tuple[Part, ...] = ()) -> Self:
+        """One element has one spelling, so that keys compare: an interval of one value is that value."""
+        for part in parts:
+            if part.__class__ is Span:
+                parts = tuple(one.first if isinstance(one, Span) and one.first == one.last else one for one in parts)
+                break
+        return tuple.__new__(cls, (set, parts, data))
 
     @property
     def rank(self) -> int:
@@ -259,7 +263,8 @@ def state_of(*items: Item) -> State:
     """A state from items; asserts that no two of different content share a key."""
     state: State = {}
     for item in items:
-        assert state.setdefault(item.key, item) == item, f"two states for {item.key}"
+        there = state.setdefault(item.key, item)
+        assert there is item or there == item, f"two states for {item.key}"
     return state
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from atoll.model.addresses import IPAddress, IPNetwork
 from atoll.model.items import Item, Sysctl
@@ -16,8 +17,7 @@ class Verb(StrEnum):
     REMOVE = "remove"
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """One change of one item.
 
     ADD has no `before`, REMOVE's `item` is what goes away, CHANGE leads from `before` to `item`.

@@ -19,6 +19,7 @@ from atoll.model.names import shown
 from atoll.model.ports import PORT_MAX, PortMapping, PortRange, Protocol, addresses_meet
 
 _PORT = re.compile(r"[0-9]{1,5}\Z")
+_PLAIN = re.compile(r"([0-9]{1,5}):([0-9]{1,5})\Z")
 _PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({protocol.word: protocol for protocol in Protocol})
 _HINT_MAX = 160
 _FORMS = "write it as 8080:80, 127.0.0.1:8080:80/udp or [::1]:8080:80"
@@ -36,6 +37,9 @@ def parse_publish(specs: Iterable[str]) -> tuple[PortMapping, ...]:
 
 def parse_port_spec(text: str) -> PortMapping:
     """One `-p`, as one mapping. Raises InvalidRequest naming the text, with the spelling that works as hint."""
+    plain = _plain(text)
+    if plain is not None:
+        return plain
     address, host, container_part = _split(text)
     container, _, word = container_part.partition("/")
     if "/" in host:
@@ -49,6 +53,15 @@ def parse_port_spec(text: str) -> PortMapping:
     ports, host_ports = parse_port_pair(text, host=host, container=container)
     host_address = None if address is None else _parse_host_address(text, address, f"{host}:{container_part}")
     return PortMapping(protocol, ports, host_ports, host_address)
+
+
+def _plain(text: str) -> PortMapping | None:
+    """The mapping of `HOST:CONTAINER`: nearly all are of this form, and a request may have thousands."""
+    found = _PLAIN.match(text)
+    host, container = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (0 < host <= PORT_MAX and 0 < container <= PORT_MAX):
+        return None
+    return PortMapping(Protocol.TCP, PortRange(container, container), PortRange(host, host))
 
 
 def parse_protocol(text: str, word: str) -> Protocol:
@@ -79,13 +92,13 @@ def parse_port_pair(text: str, *, host: str, container: str) -> tuple[PortRange,
 def check_distinct(mappings: Iterable[PortMapping]) -> None:
     """Raise InvalidRequest, naming port and mappings, when two mappings ask for the same host port."""
     exact = [(each.host, each) for each in mappings if each.host is not None and len(each.host) == len(each.container)]
-    exact.sort(key=lambda pair: (pair[1].protocol, pair[0]))
+    exact.sort(key=lambda pair: (pair[1].protocol, pair[0].first, pair[0].last))
     reaching: list[tuple[PortRange, PortMapping]] = []
     for ports, mapping in exact:
         reaching = [
             (earlier, other)
             for earlier, other in reaching
-            if other.protocol is mapping.protocol and earlier.overlaps(ports)
+            if other.protocol is mapping.protocol and earlier.last >= ports.first
         ]
         for _, other in reaching:
             if addresses_meet(other.host_address, mapping.host_address):
@@ -156,9 +169,6 @@ def _parse_host_address(text: str, address: str, ports: str) -> IPAddress:
 
 
 def _parse_range(text: str, what: str, ports: str) -> PortRange:
-    if _PORT.match(ports) and 0 < int(ports) <= PORT_MAX:
-        # Nearly all are single ports, and a request may have thousands.
-        return PortRange(int(ports), int(ports))
     words = ports.split("-")
     if len(words) > 2 or not all(_PORT.match(word) for word in words):
         hint = f"write {ports}::80 or {ports}:8080:80" if ports.count(".") == 3 else _FORMS

@@ -44,14 +44,19 @@ def diff(desired: State, observed: State, reason: Reason = lambda item: "") -> t
     removals += [item for key, item in left.items() if key not in desired and not isinstance(item, Sysctl)]
     gone = _Gone(removals)
     removals = [item for item in removals if not gone.takes(item)]
-    ops = [Op(Verb.REMOVE, item, reason=reason(item)) for item in sorted(removals, key=_rank, reverse=True)]
-    for item in sorted(desired.values(), key=_rank):
-        there = left.get(item.key)
+    ops = [Op(Verb.REMOVE, item, None, reason(item)) for item in sorted(removals, key=_rank, reverse=True)]
+    keyed = sorted(desired.items(), key=_rank_of_value)
+    for key, item in keyed:
+        there = left.get(key)
         if there is None:
-            ops.append(Op(Verb.ADD, item, reason=reason(item)))
+            ops.append(Op(Verb.ADD, item, None, reason(item)))
         elif there != item:
-            ops.append(Op(Verb.CHANGE, item, before=there, reason=reason(item)))
+            ops.append(Op(Verb.CHANGE, item, there, reason(item)))
     return tuple(ops)
+
+
+def _rank_of_value(keyed: tuple[Key, Item]) -> int:
+    return keyed[1].rank
 
 
 def _rank(item: Item) -> int:

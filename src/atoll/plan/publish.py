@@ -39,7 +39,7 @@ def published(world: World, sandbox: Sandbox) -> tuple[Element, ...]:
     for family, target in targets(world, sandbox).items():
         for binding in sandbox.bindings:
             if binding.host_address is None or family_of(binding.host_address) is family:
-                elements.extend(_elements(binding, family, target))
+                elements += _elements(binding, family, target)
     return (*elements, *dict.fromkeys(element for element, _ in opened(world, sandbox)))
 
 
@@ -105,21 +105,19 @@ def targets(world: World, sandbox: Sandbox) -> dict[Family, IPAddress]:
     return found
 
 
-def _elements(binding: PortBinding, family: Family, target: IPAddress) -> Iterator[Element]:
-    host, container = binding.host, binding.container
-    digit = str(int(family))
-    if host == container and len(host) > 1:
-        where: Part = _EVERYWHERE[family] if binding.host_address is None else _one(binding.host_address)
-        parts = (_EVERYWHERE[family], where, int(binding.protocol), Span(host.first, host.last))
-        yield Element(f"span{digit}", parts, (target,))
-        return
-    for offset in range(len(host)):
-        data: tuple[Part, ...] = (target, container.first + offset)
-        port = host.first + offset
-        if binding.host_address is None:
-            yield Element(f"any{digit}", (int(binding.protocol), port), data)
-        else:
-            yield Element(f"addr{digit}", (binding.host_address, int(binding.protocol), port), data)
+def _elements(binding: PortBinding, family: Family, target: IPAddress) -> list[Element]:
+    address, protocol = binding.host_address, int(binding.protocol)
+    first, last, container = binding.host.first, binding.host.last, binding.container.first
+    if first == container and first != last:
+        where: Part = _EVERYWHERE[family] if address is None else _one(address)
+        return [Element(f"span{family:d}", (_EVERYWHERE[family], where, protocol, Span(first, last)), (target,))]
+    shift = container - first
+    ports = range(first, last + 1)
+    if address is None:
+        name = f"any{family:d}"
+        return [Element(name, (protocol, port), (target, port + shift)) for port in ports]
+    name = f"addr{family:d}"
+    return [Element(name, (address, protocol, port), (target, port + shift)) for port in ports]
 
 
 def _one(address: IPAddress) -> Span:

@@ -27,6 +27,7 @@ EXPR_NAME, EXPR_DATA = 1, 2  # NFTA_EXPR_*
 _VALUE = 1  # NFTA_DATA_VALUE
 _COUNTER_BYTES, _COUNTER_PACKETS = 1, 2  # NFTA_COUNTER_*
 _COUNTER = b"counter\0"
+_HEADER = struct.Struct("=HH")
 _HEADERS = struct.Struct("=HHHH")
 _LENGTH = struct.Struct("=H")
 
@@ -95,18 +96,43 @@ class _Layout:
         self._exact = struct.Struct(f">{exact}")
         self.size = self._exact.size
         self.code = f"{exact}{-self.size % 4}x"
-        self._padded = struct.Struct(f">{self.code}")
-        self._writers = tuple(form.write for form in forms)
+        padded = struct.Struct(f">{self.code}")
+        self.padded_size = padded.size
+        self.writers = tuple(form.write for form in forms)
         self.readers = tuple(form.read for form in forms)
 
-    def attribute(self, kind: int, parts: tuple[Part, ...]) -> bytes:
-        """The attribute `kind` that holds the value of these parts."""
-        headers = _HEADERS.pack(8 + self._padded.size, kind | NESTED, 4 + self.size, _VALUE)
-        return headers + self._padded.pack(*[write(part) for write, part in zip(self._writers, parts, strict=True)])
+    def headers(self, kind: int) -> bytes:
+        """What stands before the value in the attribute `kind`."""
+        return _HEADERS.pack(8 + self.padded_size, kind | NESTED, 4 + self.size, _VALUE)
 
     def read(self, value: bytes) -> tuple[Part, ...]:
         """The parts of a value. Raises struct.error when its length is wrong."""
         return tuple(read(raw) for read, raw in zip(self.readers, self._exact.unpack(value), strict=True))
+
+
+class _Frame:
+    """A LIST_ELEM of some values, which all elements of a set have alike but for what is in them."""
+
+    def __init__(self, values: Sequence[tuple[int, _Layout]]) -> None:
+        size = 4 + sum(8 + layout.padded_size for _, layout in values)
+        pieces = [layout.headers(kind) for kind, layout in values]
+        pieces[0] = _HEADER.pack(size, LIST_ELEM | NESTED) + pieces[0]
+        self._headers = pieces
+        code = "".join(f"{len(piece)}s{layout.code}" for piece, (_, layout) in zip(pieces, values, strict=True))
+        self._struct = struct.Struct(f">{code}")
+        # Numbers are written as they are: a thousand ports have two thousand of them.
+        slots: list[Callable[[Any], Any]] = [write for _, layout in values for write in (int, *layout.writers)]
+        self._written = [(place, write) for place, write in enumerate(slots) if write is not int]
+
+    def encode(self, values: Sequence[tuple[Part, ...]]) -> bytes:
+        """The attribute with its headers."""
+        flat: list[Any] = []
+        for header, parts in zip(self._headers, values, strict=True):
+            flat.append(header)
+            flat += parts
+        for place, write in self._written:
+            flat[place] = write(flat[place])
+        return self._struct.pack(*flat)
 
 
 class SetCodec:
@@ -116,6 +142,9 @@ class SetCodec:
         self.kind = kind
         self._key = _Layout(kind.parts)
         self._data = _Layout(kind.data) if kind.data else None
+        keys = [(KEY, self._key), *([(KEY_END, self._key)] if kind.interval else [])]
+        self._named = _Frame(keys)
+        self._whole = _Frame([*keys, *([(DATA, self._data)] if self._data else [])])
         # An element as the kernel writes it, with all headers skipped; anything longer carries more
         # than we put there (a comment, a flag) and is read attribute by attribute.
         values = [self._key] * (2 if kind.interval else 1) + ([self._data] if self._data else [])
@@ -126,14 +155,14 @@ class SetCodec:
 
     def encode_key(self, element: Element) -> bytes:
         """The LIST_ELEM attribute that names an element: all that deletion and lookup need."""
-        return attribute(LIST_ELEM | NESTED, self._keys(element))
+        return self._named.encode(self._values(element))
 
     def encode(self, element: Element) -> bytes:
         """The LIST_ELEM attribute of a whole element."""
         if self._data is None:
             assert not element.data, f"{element} has data, {self.kind.name} is a set"
             return self.encode_key(element)
-        return attribute(LIST_ELEM | NESTED, self._keys(element) + self._data.attribute(DATA, element.data))
+        return self._whole.encode((*self._values(element), element.data))
 
     def decode(self, payload: bytes) -> Element | None:
         """An element from LIST_ELEM's payload; None for one without a key (the catch-all `*`).
@@ -186,13 +215,13 @@ class SetCodec:
             return Element(self.kind.name, _spans(values[:count], values[count : 2 * count]), values[2 * count :])
         return Element(self.kind.name, values[:count], values[count:])
 
-    def _keys(self, element: Element) -> bytes:
+    def _values(self, element: Element) -> tuple[tuple[Part, ...], ...]:
         parts = element.parts
         if not self.kind.interval:
-            return self._key.attribute(KEY, parts)
+            return (parts,)
         first = tuple([part.first if isinstance(part, Span) else part for part in parts])
         last = tuple([part.last if isinstance(part, Span) else part for part in parts])
-        return self._key.attribute(KEY, first) + self._key.attribute(KEY_END, last)
+        return first, last
 
 
 CODECS: Mapping[str, SetCodec] = MappingProxyType({name: SetCodec(kind) for name, kind in SETS.items()})

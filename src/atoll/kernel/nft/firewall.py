@@ -84,15 +84,15 @@ class Firewall:
         """
         gone: dict[Key, Element] = {}
         wanted: dict[Key, Element] = {}
-        for op in ops:  # the last op on a key decides whether it is there at the end
-            element = op.item
-            assert isinstance(element, Element), op
-            if op.verb is not Verb.ADD:
-                gone[element.key] = element
-            if op.verb is Verb.REMOVE:
-                wanted.pop(element.key, None)
+        for verb, element, _, _ in ops:  # the last op on a key decides whether it is there at the end
+            assert isinstance(element, Element), element
+            key = element.key
+            if verb is not Verb.ADD:
+                gone[key] = element
+            if verb is Verb.REMOVE:
+                wanted.pop(key, None)
             else:
-                wanted[element.key] = element
+                wanted[key] = element
         self._elements.change(list(gone.values()), list(wanted.values()))
 
     def element_counts(self) -> Mapping[Key, Count]:
