@@ -1,8 +1,9 @@
 """What is the same for every route: headers, versions, errors as JSON."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 from aiohttp import web
 
@@ -14,18 +15,32 @@ from atoll.errors import AtollError
 
 _log = logging.getLogger(__name__)
 
+_LEVELS: Mapping[HTTPStatus, int] = MappingProxyType(
+    {
+        HTTPStatus.INTERNAL_SERVER_ERROR: logging.ERROR,
+        HTTPStatus.INSUFFICIENT_STORAGE: logging.ERROR,
+        # Nothing is broken: too much was asked for, or too early.
+        HTTPStatus.SERVICE_UNAVAILABLE: logging.INFO,
+    }
+)
+"""How refusals are logged; others are the caller's business alone."""
+
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse versions that aren't served, and turn whatever goes wrong into JSON; a broken promise is logged."""
+    """Refuse versions that aren't served, and turn whatever goes wrong into JSON; a broken promise is logged.
+
+    A body that is said to be too large isn't waited for.
+    """
     try:
+        if (request.content_length or 0) > BODY_BYTES_MAX:
+            return _too_large()
         version_of(request)
         return await handler(request)
     except AtollError as error:
         return _answer(request, error)
     except web.HTTPRequestEntityTooLarge:
-        message = f"request body too large: at most {BODY_BYTES_MAX} bytes are taken"
-        return respond({"message": message}, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return _too_large()
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         # dockerd says so to a wrong method too.
         return respond({"message": "page not found"}, status=HTTPStatus.NOT_FOUND)
@@ -51,9 +66,18 @@ def name_engine(version: str) -> Callable[[web.Request, web.StreamResponse], Awa
     return add_headers
 
 
+def _too_large() -> web.Response:
+    """The body may still be on its way, so the connection can't be used again."""
+    message = f"request body too large: at most {BODY_BYTES_MAX} bytes are taken"
+    answer = respond({"message": message}, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    answer.force_close()
+    return answer
+
+
 def _answer(request: web.Request, error: AtollError) -> web.Response:
     status = status_of(error)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status is not HTTPStatus.NOT_IMPLEMENTED:
-        _log.error("%s %s: %s %s", request.method, request.path, error.message, error.detail)
+    level = _LEVELS.get(status)
+    if level is not None:
+        _log.log(level, "%s %s: %s %s", request.method, request.path, error.message, error.detail)
     own = request.match_info.get_info().get("path", request.path).startswith("/atoll/")
     return respond(atoll_error(error) if own else docker_error(error), status=status)

@@ -12,7 +12,8 @@ from atoll.errors import InvalidRequest, Unavailable
 GROUP = "atoll"
 """Members may use the socket, and are thereby root on this host."""
 _MODE = 0o660
-_BACKLOG = 128
+BACKLOG = 128
+"""Clients that may wait to be accepted."""
 _PATH_BYTES_MAX = 107
 """sizeof(sun_path) less the zero byte, linux/un.h."""
 
@@ -38,7 +39,7 @@ def listen(path: Path) -> socket.socket:
         with suppress(KeyError):
             os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
         path.chmod(_MODE)
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         reason = os.strerror(error.errno or 0).lower()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +13,11 @@ from aiohttp import web
 
 from atoll.api.app import make_app
 from atoll.api.backend import Backend
+from atoll.api.connection import Connection
 from atoll.api.events import EventHub
 from atoll.daemon.about import netns_inode, read_about
 from atoll.daemon.arguments import Arguments
-from atoll.daemon.listener import listen, notify_manager
+from atoll.daemon.listener import BACKLOG, listen, notify_manager
 from atoll.daemon.notices import follow_notices, sweep_regularly
 from atoll.daemon.queue import EngineQueue
 from atoll.daemon.wiring import Parts, start_engine
@@ -76,17 +78,28 @@ async def _served(arguments: Arguments, backend: Backend) -> AsyncIterator[None]
     """The API on its socket, as long as the block lasts; answers under way are finished."""
     listening = listen(arguments.socket)
     # A client that goes takes its request along, unless the engine has begun it.
-    runner = web.AppRunner(
-        make_app(backend), access_log=None, handler_cancellation=True, shutdown_timeout=ANSWERS_OUT_S
-    )
+    runner = web.AppRunner(make_app(backend), handler_cancellation=True, shutdown_timeout=ANSWERS_OUT_S)
     try:
         await runner.setup()
-        await web.SockSite(runner, listening).start()
-        yield
+        accepting = await _accept(runner, listening)
+        try:
+            yield
+        finally:
+            accepting.close()
     finally:
         backend.events.close()
         await runner.cleanup()
         arguments.socket.unlink(missing_ok=True)
+
+
+async def _accept(runner: web.AppRunner, listening: socket.socket) -> asyncio.Server:
+    connections = runner.server
+    assert connections is not None, "an application that was not set up"
+    loop = asyncio.get_running_loop()
+    silent = logging.Logger("access", logging.CRITICAL)
+    return await loop.create_unix_server(
+        lambda: Connection(connections, loop=loop, access_log=silent), sock=listening, backlog=BACKLOG
+    )
 
 
 @asynccontextmanager
