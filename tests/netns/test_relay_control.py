@@ -19,7 +19,7 @@ import pytest
 from atoll.errors import InvalidRequest
 from atoll.model.ports import Protocol
 from atoll.relay.client import RelayClient
-from atoll.relay.wire import SOCKETS_MAX
+from atoll.service.packet import SOCKETS_MAX
 from tests.netns.namespaces import eventually, inside, path_of
 from tests.support.relayed import (
     PORT,

@@ -11,7 +11,6 @@ from atoll.errors import InvalidRequest
 from atoll.model.ports import Protocol
 from atoll.relay.wire import (
     KEY_LENGTH_MAX,
-    PACKET_BYTES_MAX,
     PAGE_ENTRIES_MAX,
     Add,
     Hello,
@@ -22,12 +21,12 @@ from atoll.relay.wire import (
     Request,
     Stop,
     Take,
-    encode,
     encode_request,
     entry_body,
     parse_entry,
     parse_request,
 )
+from atoll.service.packet import PACKET_BYTES_MAX, encode
 
 keys = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=KEY_LENGTH_MAX)
 targets = st.builds(

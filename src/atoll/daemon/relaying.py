@@ -17,7 +17,8 @@ from atoll.model.addresses import Family, IPAddress
 from atoll.model.ports import PortRange, Protocol
 from atoll.plan.publish import RelayNeed
 from atoll.relay.client import RelayClient
-from atoll.relay.wire import SOCKETS_MAX, RelayTarget
+from atoll.relay.wire import RelayTarget
+from atoll.service.packet import SOCKETS_MAX
 
 
 @dataclass(frozen=True, slots=True)

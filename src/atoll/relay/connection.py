@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from atoll.model.addresses import Family, family_of
 from atoll.relay.limits import Limits
-from atoll.relay.loop import Loop
 from atoll.relay.wire import RelayTarget
+from atoll.service.loop import Loop
 
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 _CHUNKS_A_TURN = 16

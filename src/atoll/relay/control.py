@@ -1,38 +1,31 @@
-"""The relay's control socket: answers the daemon, and keeps the served ports by key."""
+"""What the relay serves by the daemon's keys, and how it answers the daemon."""
 
 import os
-import resource
-import select
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from atoll.errors import AtollError, Conflict, InvalidRequest, NotFound
+from atoll.errors import Conflict, InvalidRequest, NotFound
 from atoll.model.ports import PORT_MAX, Protocol
 from atoll.relay.limits import Limits
-from atoll.relay.loop import Loop
 from atoll.relay.ranges import Listener, ServedRange, in_a_row
 from atoll.relay.tcp import Seats, TcpListener
 from atoll.relay.udp import FlowTable, UdpListener
 from atoll.relay.wire import (
-    PACKET_BYTES_MAX,
     PAGE_ENTRIES_MAX,
-    SOCKETS_MAX,
     WIRE_VERSION,
     Add,
     Hello,
     List,
     RelayTarget,
     Remove,
-    Request,
     Stop,
     Take,
-    encode,
     entry_body,
     parse_request,
 )
-
-Answer = tuple[dict[str, Any], list[socket.socket]]
+from atoll.service.control import Answer
+from atoll.service.loop import Loop
 
 
 class Relay:
@@ -85,6 +78,23 @@ class Relay:
         entries = [entry_body(self._ranges[key].entry(key)) for key in keys[:PAGE_ENTRIES_MAX]]
         return {"entries": entries, "more": len(keys) > len(entries)}
 
+    def answer(self, packet: bytes, sockets: Sequence[socket.socket]) -> Answer:
+        """Carry out a request of the daemon; sockets in the answer stay the listeners'. Raises AtollError, OSError."""
+        match parse_request(packet):
+            case Hello():
+                return {"version": WIRE_VERSION, "pid": os.getpid()}, []
+            case Add(key, target):
+                return {"changed": self.add(key, target, sockets)}, []
+            case Remove(key):
+                return {"changed": self.remove(key)}, []
+            case Take(key):
+                return {}, self.sockets_of(key)
+            case List(after):
+                return self.page(after), []
+            case Stop():
+                self._loop.stop()
+                return {}, []
+
     def close(self) -> None:
         """Stop serving all keys."""
         for key in list(self._ranges):
@@ -104,119 +114,3 @@ class Relay:
         except OSError:
             self._loop.close(own)
             raise
-
-
-class Control:
-    """Answers controllers on a listening SOCK_SEQPACKET socket, and ends an idle relay."""
-
-    def __init__(self, loop: Loop, limits: Limits, relay: Relay, sock: socket.socket) -> None:
-        self._loop = loop
-        self._limits = limits
-        self._relay = relay
-        self._sock = sock
-        self._controllers: set[socket.socket] = set()
-        self._idle_since = loop.clock()
-        self._accepting = True
-        loop.watch(sock, select.EPOLLIN, self._accept)
-        loop.request_tick()
-
-    def tick(self, now: float) -> bool:
-        """End what is late, the process included when nobody needs it. True while anything waits."""
-        waiting = self._relay.tick(now) or not self._accepting
-        if not self._accepting:
-            self._accepting = True
-            self._loop.change(self._sock, select.EPOLLIN)
-        if self._controllers or len(self._relay):
-            self._idle_since = now
-            return waiting
-        if now - self._idle_since >= self._limits.idle_exit_s:
-            self._loop.stop()
-        return True
-
-    def _accept(self, _bits: int) -> None:
-        try:
-            controller, _address = self._sock.accept()
-        except OSError:
-            # Out of descriptors: the controller stays in the queue, and would wake the loop without end.
-            self._accepting = False
-            self._loop.change(self._sock, 0)
-            self._loop.request_tick()
-            return
-        if len(self._controllers) >= self._limits.controllers_max:
-            controller.close()
-            return
-        controller.setblocking(False)
-        self._controllers.add(controller)
-        self._loop.watch(controller, select.EPOLLIN, lambda _bits: self._serve(controller))
-
-    def _serve(self, controller: socket.socket) -> None:
-        try:
-            packet, descriptors, flags, _address = socket.recv_fds(controller, PACKET_BYTES_MAX, SOCKETS_MAX)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._leave(controller)
-            return
-        sockets = _sockets(descriptors)
-        if not packet:
-            self._leave(controller)
-            return
-        body, out = self._answer(packet, sockets, flags)
-        for sock in sockets:
-            sock.close()
-        # In the next turn, when what the request closed is closed: its ports can be bound again by then.
-        self._loop.soon(lambda: self._send(controller, body, out))
-
-    def _send(self, controller: socket.socket, body: dict[str, Any], out: list[socket.socket]) -> None:
-        try:
-            socket.send_fds(controller, [encode(body)], [sock.fileno() for sock in out])
-        except OSError:
-            # Who sends requests and reads no answers has to connect again.
-            self._leave(controller)
-
-    def _answer(self, packet: bytes, sockets: list[socket.socket], flags: int) -> Answer:
-        try:
-            if flags & socket.MSG_TRUNC:
-                raise InvalidRequest(f"relay message is longer than {PACKET_BYTES_MAX} bytes")
-            if flags & socket.MSG_CTRUNC:
-                files_max, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-                raise InvalidRequest(f"more than {SOCKETS_MAX} sockets, or no file left to open of {files_max}")
-            return self._carry_out(parse_request(packet), sockets)
-        except AtollError as error:
-            return {"error": error.message}, []
-        except OSError as error:
-            return {"error": os.strerror(error.errno or 0).lower()}, []
-
-    def _carry_out(self, request: Request, sockets: list[socket.socket]) -> Answer:
-        match request:
-            case Hello():
-                return {"version": WIRE_VERSION, "pid": os.getpid()}, []
-            case Add(key, target):
-                return {"changed": self._relay.add(key, target, sockets)}, []
-            case Remove(key):
-                changed = self._relay.remove(key)
-                self._loop.request_tick()
-                return {"changed": changed}, []
-            case Take(key):
-                return {}, self._relay.sockets_of(key)
-            case List(after):
-                return self._relay.page(after), []
-            case Stop():
-                self._loop.stop()
-                return {}, []
-
-    def _leave(self, controller: socket.socket) -> None:
-        self._controllers.discard(controller)
-        self._loop.close(controller)
-        self._loop.request_tick()
-
-
-def _sockets(descriptors: Iterable[int]) -> list[socket.socket]:
-    """Received descriptors as sockets; what isn't a socket is closed."""
-    sockets = []
-    for descriptor in descriptors:
-        try:
-            sockets.append(socket.socket(fileno=descriptor))
-        except OSError:
-            os.close(descriptor)
-    return sockets

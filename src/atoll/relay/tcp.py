@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from atoll.relay.connection import TcpConnection
 from atoll.relay.limits import Limits
-from atoll.relay.loop import Loop
 from atoll.relay.wire import RelayTarget
+from atoll.service.loop import Loop
 
 _ACCEPTS_A_TURN = 64
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}

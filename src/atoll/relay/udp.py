@@ -16,8 +16,8 @@ from typing import Any
 
 from atoll.model.addresses import Family, family_of
 from atoll.relay.limits import Limits
-from atoll.relay.loop import Loop
 from atoll.relay.wire import RelayTarget
+from atoll.service.loop import Loop
 
 _DATAGRAMS_A_TURN = 32
 _DATAGRAM_BYTES_MAX = 65535

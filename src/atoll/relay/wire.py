@@ -13,7 +13,6 @@ Law: pure; bytes from outside end as a value or as InvalidRequest.
 """
 
 import ipaddress
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,12 +20,10 @@ from typing import Any
 from atoll.errors import InvalidRequest
 from atoll.model.addresses import IPAddress
 from atoll.model.ports import PORT_MAX, Protocol
+from atoll.service.packet import encode, number, parse, text
 
 WIRE_VERSION = 2
-PACKET_BYTES_MAX = 65536
 KEY_LENGTH_MAX = 200
-SOCKETS_MAX = 64
-"""Sockets in one packet, so ports of one key. The kernel takes 253 (SCM_MAX_FD, net/scm.h)."""
 PAGE_ENTRIES_MAX = 100
 """Entries in one answer to `list`: with the longest keys they stay below PACKET_BYTES_MAX."""
 
@@ -126,7 +123,7 @@ def parse_request(packet: bytes) -> Request:
     body = parse(packet)
     match body.get("op"):
         case "hello":
-            return Hello(_number(body, "version"))
+            return Hello(number(body, "version"))
         case "add":
             return Add(_key(body), _target(body))
         case "remove":
@@ -134,7 +131,7 @@ def parse_request(packet: bytes) -> Request:
         case "take":
             return Take(_key(body))
         case "list":
-            return List(_text(body, "after"))
+            return List(text(body, "after"))
         case "stop":
             return Stop()
         case op:
@@ -151,24 +148,8 @@ def parse_entry(body: Any) -> RelayEntry:
     """An entry from an answer to `list`. Raises InvalidRequest."""
     if not isinstance(body, dict):
         raise InvalidRequest("a relay entry is not an object")
-    counts = (_number(body, name) for name in ("open", "total", "failed"))
+    counts = (number(body, name) for name in ("open", "total", "failed"))
     return RelayEntry(_key(body), _target(body), *counts)
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """Any message as a packet."""
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
-def parse(packet: bytes) -> dict[str, Any]:
-    """Any message from a packet. Raises InvalidRequest."""
-    try:
-        body = json.loads(packet)
-    except (ValueError, RecursionError):
-        raise InvalidRequest(f"relay message {packet[:40]!r} is not JSON") from None
-    if not isinstance(body, dict):
-        raise InvalidRequest(f"relay message {packet[:40]!r} is not an object")
-    return body
 
 
 def _target_body(target: RelayTarget) -> dict[str, Any]:
@@ -176,36 +157,22 @@ def _target_body(target: RelayTarget) -> dict[str, Any]:
 
 
 def _target(body: Mapping[str, Any]) -> RelayTarget:
-    word = _text(body, "protocol")
+    word = text(body, "protocol")
     if word not in _PROTOCOLS:
         raise InvalidRequest(f"protocol {word!r} can't be relayed, only tcp and udp")
-    text = _text(body, "target_address")
+    written = text(body, "target_address")
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(written)
     except ValueError:
-        raise InvalidRequest(f"invalid target_address {text!r}: not an IPv4 or IPv6 address") from None
-    port = _number(body, "target_port")
+        raise InvalidRequest(f"invalid target_address {written!r}: not an IPv4 or IPv6 address") from None
+    port = number(body, "target_port")
     if not 1 <= port <= PORT_MAX:
         raise InvalidRequest(f"target_port {port} is not between 1 and {PORT_MAX}")
     return RelayTarget(_PROTOCOLS[word], address, port)
 
 
 def _key(body: Mapping[str, Any]) -> str:
-    key = _text(body, "key")
+    key = text(body, "key")
     if not 0 < len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
         raise InvalidRequest(f"invalid relay key {key[:40]!r}: 1 to {KEY_LENGTH_MAX} printable ASCII characters")
     return key
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise InvalidRequest(f"relay message has no text {name!r}")
-    return value
-
-
-def _number(body: Mapping[str, Any], name: str) -> int:
-    value = body.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidRequest(f"relay message has no number {name!r}")
-    return value
