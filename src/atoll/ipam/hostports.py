@@ -44,11 +44,12 @@ def bind(
     claims.claim_all(tuple(exact.values()))
     bound: dict[int, tuple[PortBinding, ...]] = {index: (binding,) for index, binding in exact.items()}
     # What leaves least choice goes first: `-p 8000-8001:80 -p 8000:81` can be had.
-    for index in sorted(range(len(mappings)), key=lambda index: _freedom(mappings[index])):
+    inexact = (index for index in range(len(mappings)) if index not in exact)
+    for index in sorted(inexact, key=lambda index: _freedom(mappings[index])):
         mapping, address = mappings[index], places[index]
         if mapping.host is None:
             bound[index] = tuple(_automatic(claims, mapping, address, ephemeral, start))
-        elif index not in exact:
+        else:
             bound[index] = (_one_of(claims, mapping, address, mapping.host),)
     return tuple(binding for index in sorted(bound) for binding in bound[index])
 
@@ -65,8 +66,9 @@ class _Claims:
     def claim_all(self, bindings: Sequence[PortBinding]) -> None:
         """Note bindings that are asked for exactly. Raises PortTaken for the first that can't be had."""
         # All at once: a thousand one by one take ten times as long, and are only needed to say which it is.
-        if self._held.admits(bindings):
-            self._held = self._held.after(come=bindings)
+        held_with_them = self._held.taking(bindings)
+        if held_with_them is not None:
+            self._held = held_with_them
             self._mine.extend(bindings)
             return
         for binding in bindings:

@@ -65,7 +65,7 @@ class SocketHolder:
         addresses = {address: addresses_to_bind(address) for address in {binding.host_address for binding in wanted}}
         for address in {address for several in addresses.values() for address in several}:
             require_local(address)
-        self._require_unheld(owner, wanted)
+        with_them = self._require_unheld(owner, wanted)
         bound = [binding for binding in wanted if _is_bindable(binding)]
         if sum(len(binding.host) for binding in bound) > PORTS_BOUND_MAX:
             bound = []
@@ -79,7 +79,7 @@ class SocketHolder:
             raise
         if new:
             self._held.setdefault(owner, {}).update(new)
-            self._ports = self._ports.after(come=wanted)
+            self._ports = with_them
 
     def release(self, owner: str, bindings: Sequence[PortBinding] | None = None) -> None:
         """Let go of an owner's bindings, all of them by default. What is not held is no error."""
@@ -136,10 +136,11 @@ class SocketHolder:
             raise
         return opened
 
-    def _require_unheld(self, owner: str, wanted: Sequence[PortBinding]) -> None:
-        """None of these meets what is held here, or another of them."""
-        if self._ports.admits(wanted):
-            return
+    def _require_unheld(self, owner: str, wanted: Sequence[PortBinding]) -> HeldPorts:
+        """The held ports with these, none of which meets what is held here, or another of them."""
+        with_them = self._ports.taking(wanted)
+        if with_them is not None:
+            return with_them
         earlier = [(other, each) for each, held in self._held.items() for other in held]
         for binding in wanted:
             for other, other_owner in earlier:
@@ -148,6 +149,7 @@ class SocketHolder:
                     address = binding.host_address or other.host_address
                     raise _taken_by_sandbox(binding.protocol, address, port, other_owner)
             earlier.append((binding, owner))
+        raise AssertionError(f"{wanted} can't be had, and nobody has them")
 
     def _require_silence(self, claimed: Sequence[PortBinding]) -> None:
         """No socket of the host has a port of these, which are claimed without sockets."""

@@ -30,17 +30,17 @@ class HeldPorts:
                 del bits[place]
         return HeldPorts(bits)
 
-    def admits(self, bindings: Sequence[PortBinding]) -> bool:
-        """True when all of `bindings` can be had at once."""
+    def taking(self, bindings: Sequence[PortBinding]) -> "HeldPorts | None":
+        """With the ports of `bindings`; None when they can't all be had at once."""
         wanted = _bits_of(bindings)
         if sum(bits.bit_count() for bits in wanted.values()) < sum(len(binding.host) for binding in bindings):
-            return False
+            return None
         held = self
         for place, bits in wanted.items():
             if bits & held.meeting(*place):
-                return False
+                return None
             held = HeldPorts({**held._bits, place: held._bits.get(place, 0) | bits})
-        return True
+        return held
 
     def meeting(self, protocol: Protocol, address: IPAddress | None) -> int:
         """The ports that can't be had at this place, as bits."""

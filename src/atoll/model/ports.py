@@ -69,6 +69,10 @@ class PortBinding:
     host: PortRange
     container: PortRange
 
+    def __hash__(self) -> int:
+        # Of what tells bindings apart: a request may have thousands.
+        return hash((self.protocol, self.host.first, self.container.first))
+
     def __str__(self) -> str:
         address = "*" if self.host_address is None else str(self.host_address)
         if ":" in address:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from atoll.kernel.kernel import Count
-from atoll.kernel.nft.netlink import NESTED, attribute, attributes
+from atoll.kernel.nft.netlink import NESTED, attributes
 from atoll.model.firewall import SETS, PartType, SetType
 from atoll.model.items import Element, Key, Part, Span
 
@@ -117,17 +117,19 @@ class _Frame:
         size = 4 + sum(8 + layout.padded_size for _, layout in values)
         pieces = [layout.headers(kind) for kind, layout in values]
         pieces[0] = _HEADER.pack(size, LIST_ELEM | NESTED) + pieces[0]
-        self._headers = pieces
+        self._headers = tuple(pieces)
         code = "".join(f"{len(piece)}s{layout.code}" for piece, (_, layout) in zip(pieces, values, strict=True))
         self._struct = struct.Struct(f">{code}")
         # Numbers are written as they are: a thousand ports have two thousand of them.
-        slots: list[Callable[[Any], Any]] = [write for _, layout in values for write in (int, *layout.writers)]
+        slots: list[Callable[[Any], Any]] = []
+        for _, layout in values:
+            slots += (int, *layout.writers)
         self._written = [(place, write) for place, write in enumerate(slots) if write is not int]
 
     def encode(self, values: Sequence[tuple[Part, ...]]) -> bytes:
         """The attribute with its headers."""
         flat: list[Any] = []
-        for header, parts in zip(self._headers, values, strict=True):
+        for header, parts in zip(self._headers, values):  # noqa: B905  as many as there are, by construction
             flat.append(header)
             flat += parts
         for place, write in self._written:
