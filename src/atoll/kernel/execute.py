@@ -24,6 +24,7 @@ from atoll.kernel.describe import step_words
 from atoll.kernel.effects import EffectThread
 from atoll.kernel.kernel import Locate, StepFailed
 from atoll.kernel.rtnetlink import RouteSocket, refused
+from atoll.kernel.spares import Spare, Spares
 from atoll.model.items import HOST, Bridge, Element, Item, Joint, Netns, State, Sysctl, Veth
 from atoll.model.ops import Announce, FlushConntrack, Op, Step, Verb
 
@@ -78,17 +79,28 @@ class Executor:
         self._effects = effects
         self._view = view
         self._indexes = Indexes()
+        self._spares = Spares()
+        self._fresh: dict[str, Spare] = {}
+        """What namespaces made by the steps under way were made of, by sandbox."""
         self._ipv6 = os.path.exists("/proc/sys/net/ipv6")  # noqa: PTH110
         self._detached: list[_End] | None = None
         """Inner ends of cables that wait to be deleted; None until what an earlier process left is gone."""
 
     def execute(self, steps: Sequence[Step], locate: Locate) -> None:
         """As Kernel.execute."""
-        for indexes, run in _runs(_unfolded(steps)):
-            try:
-                self._run(run, locate)
-            except StepFailed as stop:
-                raise StepFailed(indexes[stop.index], stop.error) from stop.error
+        try:
+            for indexes, run in _runs(_unfolded(steps)):
+                try:
+                    self._run(run, locate)
+                except StepFailed as stop:
+                    raise StepFailed(indexes[stop.index], stop.error) from stop.error
+        finally:
+            while self._fresh:
+                self._fresh.popitem()[1].close()
+
+    def close(self) -> None:
+        """End what was made in advance."""
+        self._spares.close()
 
     def reap(self) -> int:
         """As Kernel.reap."""
@@ -110,7 +122,7 @@ class Executor:
             case _Lane.ELEMENTS:
                 self._change_elements(_ops(run))
             case _Lane.NAMESPACES:
-                _one_by_one(_ops(run), lambda op: _change_namespace(op, self._view))
+                _one_by_one(_ops(run), self._change_namespace)
             case _Lane.LINKS if place == HOST:
                 self._change_host(_ops(run), locate)
             case _Lane.LINKS:
@@ -145,7 +157,28 @@ class Executor:
                 start = index
         self._change_links(self._host, ops[start:], locate, start)
 
+    def _change_namespace(self, op: Op) -> None:
+        assert isinstance(op.item, Netns), op
+        if op.verb is Verb.REMOVE:
+            netns.delete(op.item.path)
+            return
+        if op.verb is Verb.CHANGE and isinstance(op.before, Netns):
+            netns.delete(op.before.path)
+        if netns.exists(op.item.path):
+            return
+        spare = self._spares.take()
+        if spare is None:
+            netns.make(op.item.path, self._view)
+        else:
+            self._fresh[op.item.id] = spare
+            netns.make(op.item.path, ready=spare.descriptor)
+
     def _change_sandbox(self, place: str, ops: Sequence[Op], locate: Locate) -> None:
+        fresh = self._fresh.get(place)
+        if fresh is not None:
+            self._change_fresh(fresh, ops, locate)
+            return
+
         def inside() -> None:
             with RouteSocket() as socket:
                 self._change_links(socket, ops, locate)
@@ -157,6 +190,14 @@ class Executor:
                 if op.verb is not Verb.REMOVE:
                     gone = KernelError(f"cannot {step_words(op)}: {error.message}", errno=errno.ENOENT, subject=place)
                     raise StepFailed(index, gone) from error
+
+    def _change_fresh(self, fresh: Spare, ops: Sequence[Op], locate: Locate) -> None:
+        """As `_change_sandbox`. Only sysctls need a thread inside: they are of the namespace of who opens them."""
+        change = partial(self._change_links, fresh.socket, ops, locate)
+        if any(isinstance(op.item, Sysctl) for op in ops):
+            netns.run_at(fresh.descriptor, change)
+        else:
+            change()
 
     def _change_links(self, socket: RouteSocket, ops: Sequence[Op], locate: Locate, start: int = 0) -> None:
         """Ops of the namespace of `socket`, which the calling thread is in. `start` is added to a failure's index."""
@@ -262,16 +303,6 @@ def _one_by_one(steps: Sequence[_Step], act: Callable[[_Step], None]) -> None:
             act(step)
         except AtollError as error:
             raise StepFailed(index, error) from error
-
-
-def _change_namespace(op: Op, view: sysctl.View) -> None:
-    assert isinstance(op.item, Netns), op
-    if op.verb is Verb.REMOVE:
-        netns.delete(op.item.path)
-        return
-    if op.verb is Verb.CHANGE and isinstance(op.before, Netns):
-        netns.delete(op.before.path)
-    netns.make(op.item.path, view)
 
 
 def _set_sysctl(op: Op, view: sysctl.View) -> None:

@@ -153,11 +153,11 @@ def exists(path: str) -> bool:
         return False
 
 
-def make(path: str, view: sysctl.View | None = None) -> None:
+def make(path: str, view: sysctl.View | None = None, ready: int | None = None) -> None:
     """Make a namespace mounted at `path`, loopback up, with the sysctls of a container.
 
     What is there already stays. The mount comes last: a namespace that can be seen is complete. Sysctls are set through
-    `view` when it is given.
+    `view` when it is given. `ready` is a descriptor of such a namespace, which then is mounted there.
     Raises KernelError.
     """
     if exists(path):
@@ -171,19 +171,30 @@ def make(path: str, view: sysctl.View | None = None) -> None:
 
     def make_here() -> None:
         _check(_LIBC.unshare(_CLONE_NEWNET), f"cannot make the namespace {path}")
-        _loopback_up()
-        for name, value in _FRESH.items():
-            with suppress(FileNotFoundError):
-                sysctl.write(name, value, view)
-        source = b"/proc/thread-self/ns/net"
-        _check(_LIBC.mount(source, os.fsencode(path), b"none", _MS_BIND, None), f"cannot mount a namespace at {path}")
+        furnish(view)
+        _mount(b"/proc/thread-self/ns/net", path)
 
     try:
-        _in_a_thread(make_here)
+        if ready is None:
+            _in_a_thread(make_here)
+        else:
+            _mount(b"/proc/self/fd/%d" % ready, path)
     except BaseException:
         with suppress(OSError):
             Path(path).unlink()
         raise
+
+
+def furnish(view: sysctl.View | None = None) -> None:
+    """Give the calling thread's new namespace loopback and the sysctls of a container. Raises KernelError."""
+    _loopback_up()
+    for name, value in _FRESH.items():
+        with suppress(FileNotFoundError):
+            sysctl.write(name, value, view)
+
+
+def _mount(source: bytes, path: str) -> None:
+    _check(_LIBC.mount(source, os.fsencode(path), b"none", _MS_BIND, None), f"cannot mount a namespace at {path}")
 
 
 def delete(path: str) -> None:

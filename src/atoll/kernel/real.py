@@ -66,6 +66,7 @@ class RealKernel:
 
     def close(self) -> None:
         """Finish what waits and let go of the host's namespace. The table is its maker's to close."""
+        self._executor.close()
         self._effects.close()
         self._view.close()
         self._host.close()
