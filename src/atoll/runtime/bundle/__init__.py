@@ -1,0 +1,1 @@
+"""From an image, a container and the host to an OCI runtime specification. Law: pure."""

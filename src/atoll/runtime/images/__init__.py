@@ -1,0 +1,1 @@
+"""Images: unpacked layers and the records over them, below one directory."""

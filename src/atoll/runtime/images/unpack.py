@@ -1,0 +1,231 @@
+"""Unpack one layer into a directory: a program of its own, `python -m atoll.runtime.images.unpack DIR [SHIFT]`.
+
+The archive comes as standard input: a tar, plain or compressed by gzip, bzip2 or xz. The program changes its root to
+DIR before it reads a byte, so neither `..` nor a link, symbolic or hard, absolute or relative, can lead outside. What
+it needs is imported before that: a library loaded later would be the archive's. Owners are numbers, SHIFT is added to
+them. Whiteouts become overlayfs's own. Devices are left out: a container gets its own /dev, and no other is of use.
+
+Prints one JSON object: `digest` of the plain archive, and `size_bytes`; or `error`.
+Source: opencontainers/image-spec, layer.md; Documentation/filesystems/overlayfs.rst.
+"""
+
+import bz2
+import gzip
+import hashlib
+import json
+import lzma
+import os
+import shutil
+import stat
+import sys
+import tarfile
+from pathlib import Path
+from typing import IO, cast
+
+WHITEOUT = ".wh."
+OPAQUE = ".wh..wh..opq"
+METADATA = ".wh..wh."
+"""Of aufs's own files, which have no meaning here."""
+OPAQUE_XATTR = "trusted.overlay.opaque"
+XATTR_HEADER = "SCHILY.xattr."
+
+_ROOT = Path("/")
+_CHUNK_BYTES = 1 << 20
+_KEPT_XATTRS = ("security.capability", "user.")
+
+
+class Refused(Exception):
+    """The archive can't be unpacked; the message says why."""
+
+
+class HashedInput:
+    """A stream that is read once, and the digest and the size of what was read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file does."""
+        chunk = self._stream.read(size)
+        self._digest.update(chunk)
+        return chunk
+
+    def digest(self) -> str:
+        """Of everything, what follows the archive's end included."""
+        while self.read(_CHUNK_BYTES):
+            pass
+        return self._digest.hexdigest()
+
+
+def opened(stream: IO[bytes]) -> IO[bytes]:
+    """The plain archive in a stream that can't seek."""
+    buffered = cast(IO[bytes], os.fdopen(os.dup(stream.fileno()), "rb", buffering=_CHUNK_BYTES))
+    head = buffered.peek(6)[:6]  # type: ignore[attr-defined]
+    if head.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.GzipFile(fileobj=buffered))
+    if head.startswith(b"BZh"):
+        return cast(IO[bytes], bz2.BZ2File(buffered))
+    if head.startswith(b"\xfd7zXZ"):
+        return cast(IO[bytes], lzma.LZMAFile(buffered))
+    return buffered
+
+
+class Unpacker:
+    """Puts members of an archive below the current root, whose path is `/`."""
+
+    def __init__(self, shift: int) -> None:
+        self._shift = shift
+        self._times: list[tuple[Path, int]] = []
+        self.size_bytes = 0
+
+    def put(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """One member, in place of what is there. Raises Refused, OSError."""
+        path = _inside(member.name)
+        if path == _ROOT:
+            self._finish(path, member)
+            return
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if path.name == OPAQUE:
+            os.setxattr(path.parent, OPAQUE_XATTR, b"y")
+        elif path.name.startswith(METADATA):
+            return
+        elif path.name.startswith(WHITEOUT):
+            _white_out(path)
+        elif self._make(archive, member, path):
+            self._finish(path, member)
+
+    def close(self) -> None:
+        """Set the times of directories, which what was put into them has changed."""
+        for path, time_ns in reversed(self._times):
+            os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
+
+    def _make(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bool:
+        """Make the file; False when it is of a kind that is left out, or has its owner already."""
+        if member.ischr() or member.isblk():
+            return False
+        _clear(path, for_directory=member.isdir())
+        if member.isdir():
+            path.mkdir(exist_ok=True)
+        elif member.issym():
+            path.symlink_to(member.linkname)
+        elif member.islnk():
+            _link(_inside(member.linkname), path)
+            return False
+        elif member.isfifo():
+            os.mkfifo(path)
+        elif member.isreg():
+            self._write(archive, member, path)
+        else:
+            raise Refused(f"{member.name!r} is of the unknown kind {member.type!r}")
+        return True
+
+    def _write(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+        source = archive.extractfile(member)
+        assert source is not None
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+            while chunk := source.read(_CHUNK_BYTES):
+                file.write(chunk)
+                self.size_bytes += len(chunk)
+
+    def _finish(self, path: Path, member: tarfile.TarInfo) -> None:
+        os.chown(path, member.uid + self._shift, member.gid + self._shift, follow_symlinks=False)
+        if not member.issym():
+            # After chown, which takes set-id bits and capabilities away.
+            path.chmod(member.mode & 0o7777)
+            for header, value in member.pax_headers.items():
+                _set_xattr(path, header, value)
+        time_ns = max(0, int(member.mtime)) * 1_000_000_000
+        if member.isdir():
+            self._times.append((path, time_ns))
+        else:
+            os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
+
+
+def _inside(name: str) -> Path:
+    # From the root `..` leads nowhere; links on the way are resolved by the kernel, inside the root too.
+    if "\0" in name:
+        raise Refused(f"{name!r} is not a path")
+    return Path(os.path.normpath("/" + name.lstrip("/")))
+
+
+def _white_out(path: Path) -> None:
+    name = path.name.removeprefix(WHITEOUT)
+    if name in ("", ".", ".."):
+        raise Refused(f"{path} hides {name!r}")
+    hidden = path.with_name(name)
+    _clear(hidden, for_directory=False)
+    os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0))
+
+
+def _link(target: Path, path: Path) -> None:
+    try:
+        os.link(target, path, follow_symlinks=False)
+    except FileNotFoundError:
+        raise Refused(f"{path} is a hard link to {target}, which is not in the archive before it") from None
+
+
+def _set_xattr(path: Path, header: str, value: str) -> None:
+    name = header.removeprefix(XATTR_HEADER)
+    # Not trusted.overlay.*: an archive could then point overlayfs elsewhere.
+    if name != header and name.startswith(_KEPT_XATTRS):
+        os.setxattr(path, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
+
+
+def _clear(path: Path, *, for_directory: bool) -> None:
+    """Remove what is there; a directory may stay where one comes."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        path.unlink()
+    elif not for_directory:
+        shutil.rmtree(path)
+
+
+def unpack(stream: IO[bytes], shift: int = 0) -> tuple[str, int]:
+    """Unpack below `/`; the digest of the plain archive and the bytes of its files. Raises Refused, OSError."""
+    source = HashedInput(opened(stream))
+    unpacker = Unpacker(shift)
+    try:
+        with tarfile.open(
+            fileobj=cast(IO[bytes], source), mode="r|", encoding="utf-8", errors="surrogateescape"
+        ) as archive:
+            while (member := archive.next()) is not None:
+                unpacker.put(archive, member)
+                # It would remember every one.
+                archive.members.clear()  # type: ignore[attr-defined]
+        unpacker.close()
+        return source.digest(), unpacker.size_bytes
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, UnicodeError, ValueError) as error:
+        raise Refused(f"not an archive that can be read: {error}") from None
+
+
+def _confine(directory: str) -> None:
+    os.chroot(directory)
+    os.chdir(_ROOT)
+    os.umask(0)
+    # No import from here on, as it would be of the archive's files.
+    sys.path.clear()
+    sys.meta_path.clear()
+
+
+def main() -> int:
+    """Run the program; its exit status."""
+    directory, shift = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    try:
+        _confine(directory)
+        digest, size_bytes = unpack(sys.stdin.buffer, shift)
+    except Refused as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    except OSError as error:
+        print(json.dumps({"error": str(error), "errno": error.errno}))
+        return 1
+    print(json.dumps({"digest": digest, "size_bytes": size_bytes}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

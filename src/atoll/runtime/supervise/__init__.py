@@ -1,0 +1,1 @@
+"""Programs, mounts and files of one running container: conmon, runc, overlayfs, logs, streams."""
