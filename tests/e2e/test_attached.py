@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.namespaces import eventually, namespace, path_of
+from tests.netns.namespaces import eventually, namespace, path_of, run
 from tests.support.daemon import DaemonHost, daemon_host
 
 SANDBOX = "/atoll/sandboxes/create"
@@ -69,3 +69,85 @@ def test_a_namespace_that_goes_is_no_error(host: DaemonHost) -> None:
         Path("/run/netns", name).touch()  # for what removes it
     assert "ERROR" not in host.log
     assert "degraded" not in host.log
+
+
+@contextmanager
+def with_default_route(purpose: str, *routes: str) -> Iterator[Path]:
+    """A namespace with an interface and routes of its own."""
+    with namespace(purpose) as name:
+        for command in (
+            "ip link add uplink type bridge",
+            "ip link set uplink up",
+            "ip addr add 10.98.0.2/24 dev uplink",
+            "ip addr add fd98::2/64 dev uplink nodad",
+            *(f"ip {route}" for route in routes),
+        ):
+            run(name, command)
+        yield path_of(name)
+
+
+def everything(host: DaemonHost, inside: Path) -> str:
+    """What an attachment would change."""
+    looks = ("ip -br addr", "ip route", "ip -6 route", "ip neigh")
+    seen = [run(inside.name, look) for look in looks] + [host.run(look) for look in looks]
+    return "\n".join([*seen, str(host.must("GET", "/atoll/sandboxes")), host.run("nft list ruleset")])
+
+
+@pytest.mark.parametrize(
+    ("route", "shown"),
+    [
+        ("route add default via 10.98.0.1", "default via 10.98.0.1 dev uplink"),
+        ("route add default via 10.98.0.1 metric 100", "default via 10.98.0.1 dev uplink metric 100"),
+        ("route add unreachable default", "unreachable default"),
+        ("-6 route add default via fd98::1", "default via fd98::1 dev uplink metric 1024"),
+    ],
+)
+def test_a_namespace_keeps_its_own_default_route(host: DaemonHost, route: str, shown: str) -> None:
+    host.must("POST", "/networks/create", {"Name": "dual", "EnableIPv6": True})
+    host.must("POST", "/networks/create", {"Name": "inner", "EnableIPv6": True, "Internal": True})
+    with with_default_route("attached-routed", route) as inside:
+        before = everything(host, inside)
+        for query in ("", "?dry-run=1"):
+            answer = host.ask(
+                "POST", SANDBOX + query, {"Name": "box", "NetnsPath": str(inside), "Endpoints": [{"Network": "dual"}]}
+            )
+            assert answer.status == 403, answer
+            assert shown in answer.message
+            assert "--internal" in answer.body["hint"]
+            assert str(inside) in answer.body["hint"]
+        assert everything(host, inside) == before
+        host.must("POST", SANDBOX, {"Name": "box", "NetnsPath": str(inside), "Endpoints": [{"Network": "inner"}]})
+        before = everything(host, inside)
+        answer = host.ask("POST", "/networks/dual/connect", {"Container": "box"})
+        assert answer.status == 403, answer
+        assert shown in answer.message
+        assert everything(host, inside) == before
+        host.must("DELETE", "/atoll/sandboxes/box")
+        assert shown.split(" metric ")[0] in run(inside.name, "ip route") + run(inside.name, "ip -6 route")
+    assert "ERROR" not in host.log
+
+
+def test_another_familys_default_route_is_in_nobodys_way(host: DaemonHost) -> None:
+    with with_default_route("attached-six", "-6 route add default via fd98::1") as inside:
+        host.must("POST", SANDBOX, {"Name": "box", "NetnsPath": str(inside)})
+        assert "default via 172.17.0.1" in run(inside.name, "ip route")
+        assert "default via fd98::1" in run(inside.name, "ip -6 route")
+
+
+def test_loopback_is_mended_where_we_made_the_namespace_and_nowhere_else(host: DaemonHost) -> None:
+    host.must("POST", SANDBOX, {"Name": "made"})
+    made = host.must("GET", "/atoll/sandboxes/made")["NetnsPath"]
+    with namespace("attached-lo") as name:
+        host.must("POST", SANDBOX, {"Name": "box", "NetnsPath": str(path_of(name))})
+        time.sleep(QUIET_S)
+        run(name, "ip link set lo down")
+        subprocess.run(["nsenter", f"--net={made}", "ip", "link", "set", "lo", "down"], check=True)
+
+        def loopback_is_up() -> bool:
+            ping = ["nsenter", f"--net={made}", "ping", "-c1", "-W1", "127.0.0.1"]
+            return subprocess.run(ping, capture_output=True, check=False).returncode == 0
+
+        assert not loopback_is_up()
+        eventually(loopback_is_up, seconds=3)
+        assert "DOWN" in run(name, "ip -br link show lo")
+        assert host.log.count("link set lo") == 1

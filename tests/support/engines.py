@@ -23,6 +23,7 @@ from atoll.kernel.kernel import Kernel
 from atoll.kernel.monitor import nsid_of
 from atoll.kernel.nft.firewall import Firewall
 from atoll.kernel.real import RealKernel
+from atoll.kernel.routes import foreign_defaults
 from atoll.model.sandbox import NetnsEvidence
 from atoll.plan.driver import Naming
 from atoll.store.sqlite import SqliteStore
@@ -66,6 +67,7 @@ def make_engine(
         alive=netns.alive,
         ifnames=_ifnames,
         nsid=_nsid,
+        foreign_defaults=foreign_defaults,
         view=read_view,
         new_id=ids(seed),
         now_ns=lambda: 0,

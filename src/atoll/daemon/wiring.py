@@ -25,6 +25,7 @@ from atoll.kernel.holder import SocketHolder
 from atoll.kernel.monitor import Monitor, nsid_of
 from atoll.kernel.nft.firewall import Firewall
 from atoll.kernel.real import RealKernel
+from atoll.kernel.routes import foreign_defaults
 from atoll.model.names import ID_LENGTH
 from atoll.model.sandbox import NetnsEvidence
 from atoll.relay.client import RelayClient
@@ -94,6 +95,7 @@ def _host(arguments: Arguments) -> Host:
         alive=netns.alive,
         ifnames=netns.ifnames,
         nsid=_nsid,
+        foreign_defaults=foreign_defaults,
         view=read_view,
         new_id=lambda: secrets.token_hex(ID_LENGTH // 2),
         now_ns=time.time_ns,

@@ -27,11 +27,12 @@ from atoll.model.items import (
 )
 from atoll.model.names import short_id
 from atoll.model.ops import Op, Step
-from atoll.model.sandbox import NetnsEvidence, Sandbox, SandboxKind
+from atoll.model.sandbox import Endpoint, NetnsEvidence, Sandbox, SandboxKind
 from atoll.model.world import Change, Record, World, kind_of
 from atoll.plan.compile import Scope, compile_host, compile_scope, with_segments
 from atoll.plan.diff import Reason, diff
-from atoll.plan.effects import announcements, flushes
+from atoll.plan.effects import Place, announcements, flushes, left_stale
+from atoll.plan.loopback import compile_loopbacks
 from atoll.store.store import Store
 
 CLOSED_KEY = "forwarding_closed"
@@ -64,6 +65,8 @@ class Path:
         self.closed: frozenset[Family] = frozenset()
         self.changed_ns: dict[str, int] = {}
         """When each object was last changed by us, by id."""
+        self._stale: dict[Place, None] = {}
+        """Addresses to be announced to neighbours of their next holder. Not kept over a restart."""
 
     def load(self) -> None:
         """Read the host's facts and the store. Raises StoreError."""
@@ -131,7 +134,11 @@ class Path:
         observed = self._observed(before_state, after_state, made, locate_in(after, self.world))
         check_owners(after_state, observed)
         ops = diff(after_state, observed, reason_in(after, self.world))
-        steps: tuple[Step, ...] = (*ops, *flushes(self.world, after, scope), *announcements(ops, after, scope))
+        steps: tuple[Step, ...] = (
+            *ops,
+            *flushes(self.world, after, scope),
+            *announcements(ops, after, scope, self._stale),
+        )
         return Planned(change, after, scope, steps)
 
     def _observed(self, before: State, after: State, made: frozenset[str], locate: Locate) -> State:
@@ -158,6 +165,7 @@ class Path:
         self._store.commit(planned.change)
         self.world = planned.after
         self._note(planned.scope)
+        self._note_stale(planned.change, before)
         try:
             apply(self._kernel, planned.steps, locate_in(planned.after, before))
         except ApplyFailed:
@@ -171,6 +179,7 @@ class Path:
         self._store.commit(planned.change)
         self.world = planned.after
         self._note(planned.scope)
+        self._note_stale(planned.change, before)
         return apply_through(self._kernel, planned.steps, locate_in(planned.after, before))
 
     def _note(self, scope: Scope) -> None:
@@ -182,9 +191,20 @@ class Path:
         while len(self.changed_ns) > CHANGED_MAX:
             del self.changed_ns[next(iter(self.changed_ns))]
 
+    def _note_stale(self, change: Change, before: World) -> None:
+        for record in change.deletes:
+            if isinstance(record, Endpoint):
+                self._stale.update(dict.fromkeys(left_stale(before, record)))
+        for record in change.puts:
+            if isinstance(record, Endpoint):
+                for address in record.addresses:
+                    self._stale.pop((record.network_id, address.ip), None)
+        while len(self._stale) > CHANGED_MAX:
+            del self._stale[next(iter(self._stale))]
+
     def check(self, scope: Scope) -> tuple[Op, ...]:
         """How the kernel differs from what the objects in scope want. Effects: none."""
-        wanted = self.compiled(scope)
+        wanted = self.compiled(scope) | state_of(*compile_loopbacks(self.world, scope))
         observed = self._kernel.observe(wanted.values(), locate_in(self.world))
         return diff(wanted, observed, reason_in(self.world))
 

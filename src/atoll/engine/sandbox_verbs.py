@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from atoll.engine.attaching import check_defaults, vanishing_told
 from atoll.engine.context import Context
 from atoll.engine.holding import hold_mappings
 from atoll.engine.outcome import Outcome
@@ -42,12 +43,14 @@ class SandboxVerbs:
             namesake = ctx.world.sandbox_named(request.name)
             self.release_dead(() if namesake is None else (namesake.id,))
         sandbox = claim_sandbox(ctx.world, request, ctx.host, ctx.path.facts)
-        endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
-        with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
-        with self._ports_held(with_endpoints, sandbox, dry_run=dry_run) as sandbox:
-            planned = ctx.path.plan(Change(puts=(sandbox, *endpoints)), _scope(sandbox))
-            if not dry_run:
-                ctx.path.carry_out(planned)
+        with vanishing_told(sandbox, ctx.host):
+            endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
+            with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
+            with self._ports_held(with_endpoints, sandbox, dry_run=dry_run) as sandbox:
+                planned = ctx.path.plan(Change(puts=(sandbox, *endpoints)), _scope(sandbox))
+                check_defaults(planned, sandbox, ctx.host)
+                if not dry_run:
+                    ctx.path.carry_out(planned)
         if not dry_run:
             ctx.follow_relay(sandbox.id)
             ctx.tell("sandbox", "create", sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
@@ -120,14 +123,20 @@ class SandboxVerbs:
     def connect(
         self, network: str, sandbox: str, request: EndpointRequest, *, dry_run: bool = False
     ) -> Outcome[Endpoint]:
-        """Connect a living sandbox to one more network. Raises as `claim_endpoint`, and ApplyFailed."""
+        """Connect a living sandbox to one more network.
+
+        Raises as `claim_endpoint`, Forbidden where it leads out by a route of its own, and ApplyFailed.
+        """
         ctx = self._ctx
         target, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
-        (endpoint,) = claim_endpoints(ctx.world, member, (replace(request, network=target.id),), ctx.host, ctx.naming)
-        with self._ports_held(ctx.world.after(Change(puts=(endpoint,))), member, dry_run=dry_run) as held:
-            planned = ctx.path.plan(Change(puts=(endpoint, *_if_new(held, member))), _scope(member))
-            if not dry_run:
-                ctx.path.carry_out(planned)
+        wanted = (replace(request, network=target.id),)
+        with vanishing_told(member, ctx.host):
+            (endpoint,) = claim_endpoints(ctx.world, member, wanted, ctx.host, ctx.naming)
+            with self._ports_held(ctx.world.after(Change(puts=(endpoint,))), member, dry_run=dry_run) as held:
+                planned = ctx.path.plan(Change(puts=(endpoint, *_if_new(held, member))), _scope(member))
+                check_defaults(planned, member, ctx.host)
+                if not dry_run:
+                    ctx.path.carry_out(planned)
         if not dry_run:
             ctx.follow_relay(member.id)
             self._tell_endpoint("connect", endpoint, member)

@@ -97,6 +97,11 @@ class RouteEntry:
         """True of a unicast route of the main table."""
         return self.unicast and self.table == _TABLE_MAIN
 
+    @property
+    def default(self) -> bool:
+        """True of a route to everywhere of the main table, whatever its type."""
+        return self.table == _TABLE_MAIN and self.destination.prefixlen == 0
+
 
 @dataclass(frozen=True, slots=True)
 class NeighbourEntry:
