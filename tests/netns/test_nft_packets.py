@@ -8,7 +8,6 @@ lan ---- host ==== at-red ---- red      10.81.0.0/24, fd81::/64
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 

@@ -99,15 +99,19 @@ def _addresses(world: World, network: Network, request: EndpointRequest) -> tupl
                 hint=f"atoll network inspect {network.name}",
             )
         asked[family_of(address)] = address
-    return tuple(
-        interface_of(_one_address(world, network, pool, asked.get(pool.family)), pool.subnet) for pool in network.pools
-    )
+    found: list[IPInterface] = []
+    for pool in network.pools:
+        # An IPv6 address that stands where the IPv4 one does has the same MAC whenever it is given out.
+        offset = int(found[0].ip) - int(found[0].network.network_address) if found else None
+        address = _one_address(world, network, pool, asked.get(pool.family), offset)
+        found.append(interface_of(address, pool.subnet))
+    return tuple(found)
 
 
-def _one_address(world: World, network: Network, pool: Pool, asked: IPAddress | None) -> IPAddress:
+def _one_address(world: World, network: Network, pool: Pool, asked: IPAddress | None, offset: int | None) -> IPAddress:
     taken = world.addresses_on(network.id, pool.family)
     if asked is None:
-        return choose(pool, taken, network=network.name)
+        return choose(pool, taken, offset=offset, network=network.name)
     holder = _holder(world, network, asked) if int(asked) in taken else ""
     check_static(pool, asked, holder, network=network.name)
     return asked

@@ -10,17 +10,24 @@ from atoll.model.network import Pool
 from atoll.model.runs import Runs
 
 
-def choose(pool: Pool, taken: Runs, *, last: IPAddress | None = None, network: str = "") -> IPAddress:
+def choose(
+    pool: Pool, taken: Runs, *, offset: int | None = None, last: IPAddress | None = None, network: str = ""
+) -> IPAddress:
     """The lowest address of the pool's ip_range, or of its subnet, that isn't `taken`: O(log n).
 
-    With `last` the search goes on behind that address and comes round, so that a released one rests for a
-    while. Raises Exhausted with the numbers, naming `network`.
+    The one that is `offset` behind the subnet's first goes before all others if it may be had. With `last` the search
+    goes on behind that address and comes round, so that a released one rests for a while. Raises Exhausted with the
+    numbers, naming `network`.
     """
     within = pool.ip_range or pool.subnet
     first, final = int(within.network_address), int(within.broadcast_address)
     reserved = _reserved(pool)
     found = None
-    if last is not None and last in within and int(last) < final:
+    if offset is not None:
+        beside = int(pool.subnet.network_address) + offset
+        if first <= beside <= final:
+            found = _lowest(taken, reserved, beside, beside)
+    if found is None and last is not None and last in within and int(last) < final:
         found = _lowest(taken, reserved, int(last) + 1, final)
     if found is None:
         found = _lowest(taken, reserved, first, final)

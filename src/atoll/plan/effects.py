@@ -1,8 +1,8 @@
 """What a transition does besides state: tracked connections to forget, addresses to announce."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
-from atoll.model.addresses import IPAddress
+from atoll.model.addresses import IPAddress, IPInterface, mac_of
 from atoll.model.items import Interface
 from atoll.model.ops import Announce, FlushConntrack, Op, Verb
 from atoll.model.ports import PortBinding, Protocol
@@ -10,6 +10,7 @@ from atoll.model.sandbox import Endpoint, Sandbox
 from atoll.model.world import World
 from atoll.plan.compile import Scope
 from atoll.plan.publish import opened, targets
+from atoll.plan.segments import SEGMENTS_MAX
 
 
 def flushes(before: World, after: World, scope: Scope) -> tuple[FlushConntrack, ...]:
@@ -24,8 +25,15 @@ def flushes(before: World, after: World, scope: Scope) -> tuple[FlushConntrack, 
     )
 
 
-def announcements(ops: tuple[Op, ...], world: World, scope: Scope) -> tuple[Announce, ...]:
-    """Addresses of endpoints whose cable these ops plug in."""
+Place = tuple[str, IPAddress]
+"""An address on a network, by the network's id."""
+
+
+def announcements(ops: tuple[Op, ...], world: World, scope: Scope, stale: Container[Place]) -> tuple[Announce, ...]:
+    """Addresses of endpoints whose cable these ops plug in, and which others may know elsewhere: see `left_stale`.
+
+    Others are right already, or know nothing of them, and every port of the network would be told.
+    """
     fresh = {
         (op.item.netns, op.item.ifname) for op in ops if isinstance(op.item, Interface) and op.verb is not Verb.REMOVE
     }
@@ -36,7 +44,32 @@ def announcements(ops: tuple[Op, ...], world: World, scope: Scope) -> tuple[Anno
         for endpoint in world.endpoints_of(sandbox_id)
         if (sandbox_id, endpoint.ifname) in fresh
         for address in endpoint.addresses
+        if (endpoint.network_id, address.ip) in stale or not _is_usual(endpoint, address)
     )
+
+
+def left_stale(world: World, endpoint: Endpoint) -> tuple[Place, ...]:
+    """Addresses that others may look for in the wrong place when `endpoint` of `world` is gone.
+
+    Neighbours remember its MAC, which is another's than that of the next who gets the address; and where a network has
+    several bridges they remember at which of them a MAC was.
+    """
+    elsewhere = any(world.count_on(endpoint.network_id, segment) for segment in range(1, SEGMENTS_MAX))
+    return tuple(
+        (endpoint.network_id, address.ip)
+        for address in endpoint.addresses
+        if elsewhere or not _is_usual(endpoint, address)
+    )
+
+
+def _is_usual(endpoint: Endpoint, address: IPInterface) -> bool:
+    """True when whoever gets this address has this MAC, unless somebody asks for another."""
+    first = endpoint.addresses[0]
+    return endpoint.mac == mac_of(first.ip) and _offset(address) == _offset(first)
+
+
+def _offset(address: IPInterface) -> int:
+    return int(address.ip) - int(address.network.network_address)
 
 
 def _of_endpoint(world: World, endpoint: Endpoint) -> str:
