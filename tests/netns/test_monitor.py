@@ -278,6 +278,22 @@ def test_overflow_is_told_and_later_changes_too(host: Host) -> None:
     monitor.close()
 
 
+def test_names_that_were_lost_are_read_anew(host: Host) -> None:
+    monitor = inside(host.name, lambda: Monitor(receive_buffer_bytes=1 << 15))
+    small = Host(host.name, host.sandbox, monitor, host.nsid, [])
+    batch = [f"address add fd81::{n:x}/128 dev lagoon nodad" for n in range(700)]
+    batch += ["link set lagoon down", "link set lagoon name laguna", "link set laguna up", "link add later type bridge"]
+    command = ["nsenter", f"--net={path_of(host.name)}", "ip", "-batch", "-"]
+    subprocess.run(command, input="\n".join(batch), text=True, check=True)
+    assert Lost() in small.read()
+    # Of IPv6 addresses the kernel tells only the index.
+    small.ip("address add fd82::1/128 dev laguna nodad")
+    assert small.expect(subject=Subject.ADDRESS, address="fd82::1/128").ifname == "laguna"
+    small.ip("address add fd82::2/128 dev later nodad")
+    assert small.expect(subject=Subject.ADDRESS, address="fd82::2/128").ifname == "later"
+    monitor.close()
+
+
 def test_one_read_takes_a_bounded_part_of_a_storm(host: Host) -> None:
     batch = "\n".join(f"address add 10.81.{n >> 8}.{n & 255}/32 dev lagoon" for n in range(700))
     subprocess.run(["nsenter", f"--net={path_of(host.name)}", "ip", "-batch", "-"], input=batch, text=True, check=True)

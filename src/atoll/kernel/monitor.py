@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from atoll.errors import KernelError
+from atoll.kernel import links
 from atoll.kernel.nlmsg import HEADER, SOL_NETLINK, Exchange, Message, attribute, attributes, messages
 from atoll.kernel.notices import Event, Notice, Subject, Transactions, decode_route
+from atoll.kernel.rtnetlink import RouteSocket
 from atoll.model.items import ROUTE_PROTOCOL
 
 _NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
@@ -71,8 +73,10 @@ class Monitor:
         except BaseException:
             self._route.close()
             raise
+        self._asking = RouteSocket()
         # Read after listening has begun, so that no new link is missed.
-        self._names = dict(socket.if_nameindex())
+        self._names = self._read_names()
+        self._names_lost = False
 
     def filenos(self) -> tuple[int, int]:
         """What to wait on for reading, level-triggered."""
@@ -96,8 +100,11 @@ class Monitor:
         After Lost everything has to be looked at anew. At most DATAGRAMS_PER_READ_MAX a socket are taken.
         """
         found: list[Notice | Lost] = []
+        count = 0
         for received in islice(self._receive(self._route), DATAGRAMS_PER_READ_MAX):
+            count += 1
             if isinstance(received, Lost):
+                self._names_lost = True
                 found.append(received)
                 continue
             datagram, nsid = received
@@ -105,6 +112,9 @@ class Monitor:
                 notice = decode_route(part, nsid, own=self._is_mine(part))
                 if notice is not None:
                     found.append(self._named(notice))
+        if self._names_lost and count < DATAGRAMS_PER_READ_MAX:
+            # Not before the last notice from before the loss, which would bring older names back.
+            self._names, self._names_lost = self._read_names(), False
         for received in islice(self._receive(self._netfilter), DATAGRAMS_PER_READ_MAX):
             if isinstance(received, Lost):
                 self._transactions.forget()
@@ -121,6 +131,11 @@ class Monitor:
         """Stop listening."""
         self._route.close()
         self._netfilter.close()
+        self._asking.close()
+
+    def _read_names(self) -> dict[int, str]:
+        found = (links.decode_link(payload) for payload in self._asking.dump(links.all_links()))
+        return {link.index: link.ifname for link in found}
 
     def _named(self, notice: Notice) -> Notice:
         """The notice with its interface's name, which the kernel tells only of links and IPv4 addresses."""
