@@ -165,3 +165,9 @@ def test_choice_is_always_allowed_and_free(numbers: set[int], length: int, last:
         return
     assert chosen not in held
     check_static(pool, chosen, "")
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(9, "fd00::9"), (3, "fd00::2"), (1, "fd00::2"), (1 << 40, "fd00::2")])
+def test_the_address_at_an_offset_goes_first_if_it_may_be_had(offset: int, expected: str) -> None:
+    taken = Runs().after([], [int(ip_address("fd00::3"))])
+    assert str(choose(a_pool("fd00::/96", "fd00::1"), taken, offset=offset)) == expected
