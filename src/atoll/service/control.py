@@ -6,6 +6,7 @@ import select
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from atoll.errors import AtollError, InvalidRequest
@@ -27,8 +28,8 @@ class Served(Protocol):
         """Carry out a request. The sockets are closed afterwards. Raises AtollError, OSError."""
         ...
 
-    def tick(self, now: float) -> bool:
-        """End what is late. True while anything waits for time to pass."""
+    def tick(self, now: float) -> object:
+        """End what is late; called twice a second."""
         ...
 
 
@@ -51,6 +52,8 @@ class ControlSocket:
         self._limits = limits
         self._served = served
         self._sock = sock
+        self._path = Path(sock.getsockname())
+        self._inode = self._path.stat().st_ino
         self._soon: Callable[[Callable[[], None]], None] = loop.soon if soon else _at_once
         self._controllers: set[socket.socket] = set()
         self._idle_since = loop.clock()
@@ -59,17 +62,23 @@ class ControlSocket:
         loop.request_tick()
 
     def tick(self, now: float) -> bool:
-        """End what is late, the process included when nobody needs it. True while anything waits."""
-        waiting = self._served.tick(now) or not self._accepting
+        """End what is late, the process included when nobody needs it or can find it. True: it wants to be called."""
+        self._served.tick(now)
         if not self._accepting:
             self._accepting = True
             self._loop.change(self._sock, select.EPOLLIN)
         if self._controllers or len(self._served):
             self._idle_since = now
-            return waiting
-        if now - self._idle_since >= self._limits.idle_exit_s:
+        if now - self._idle_since >= self._limits.idle_exit_s or not self._can_be_found():
             self._loop.stop()
         return True
+
+    def _can_be_found(self) -> bool:
+        """False once the path is gone, as with a host that was taken down: its sockets would else be held forever."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def _accept(self, _bits: int) -> None:
         try:

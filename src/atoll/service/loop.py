@@ -37,6 +37,11 @@ class Loop:
         """Watch for other events."""
         self._epoll.modify(sock.fileno(), events)
 
+    def watch_again(self, sock: socket.socket, events: int, ready: Ready) -> None:
+        """Watch for other events, and call another for them."""
+        self._epoll.modify(sock.fileno(), events)
+        self._ready[sock.fileno()] = ready
+
     def soon(self, call: Callable[[], None]) -> None:
         """Call once, after the events at hand: how long work leaves room for others."""
         self._soon.append(call)

@@ -40,6 +40,7 @@ def stay(name: str, control: Path, log: Path, serve: Callable[[socket.socket], N
     The exit status: 1 when there is such a service already, which is said on stderr. The process holds a lock on
     CONTROL.lock, lives on when its parent is killed, may open as many files as are allowed, and ends by SIGTERM.
     """
+    control = control.absolute()
     lock = os.open(f"{control}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
