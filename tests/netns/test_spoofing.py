@@ -122,8 +122,6 @@ def honest(mark: bytes) -> dict[str, bytes]:
         "duplicate detection": discovery("::", SOLICIT, mark, target=local(SENDER)),
         "neighbour advertisement": discovery(v6(SENDER), ADVERT, mark, target=v6(SENDER)),
         "neighbour advertisement, link-local": discovery(local(SENDER), ADVERT, mark, target=local(SENDER)),
-        "MLD report": discovery(local(SENDER), MLD_REPORT, mark),
-        "MLDv2 report without an address": discovery("::", MLD2_REPORT, mark),
     }
 
 
@@ -162,6 +160,8 @@ def spoofed(mark: bytes) -> dict[str, bytes]:
         "router advertisement behind destination options": hidden(ROUTER_ADVERT, DESTINATION_OPTIONS, mark),
         "router advertisement in fragments": first_fragment_without_its_message(mark),
         "redirect": discovery(local(SENDER), REDIRECT, mark, target=v6(GATEWAY)),
+        "MLD report": discovery(local(SENDER), MLD_REPORT, mark),
+        "MLDv2 report without an address": discovery("::", MLD2_REPORT, mark),
         "DHCPv4 server's answer": plain(v4(SENDER), mark, port=68),
         "DHCPv6 server's answer": plain(local(SENDER), mark, port=546),
         "ethertype 802.1Q": ethernet(FROM, TO, 0x8100, tagged),
