@@ -21,7 +21,7 @@ ALLOWED = {
     "dns": {"service", "model", "errors"},
     "doctor": {"model", "errors"},
     "runtime": {"model", "errors"},
-    "engine": {"doctor", "plan", "ipam", "store", "kernel", "runtime", "model", "errors"},
+    "engine": {"doctor", "plan", "ipam", "store", "kernel", "dns", "runtime", "model", "errors"},
     "api": {"doctor", "engine", "plan", "runtime", "model", "errors"},
     "cli": {"errors", "lab"},
     "lab": {"kernel", "errors"},
