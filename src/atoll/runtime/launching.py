@@ -1,0 +1,124 @@
+"""One run of a container, from its bundle to its exit code: what starts it, and what is done when it has ended."""
+
+import contextlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from atoll.model.container import Container
+from atoll.runtime.places import Places
+from atoll.runtime.programs import ProgramFailed, found
+from atoll.runtime.supervise import conmon, process
+from atoll.runtime.supervise.conmon import Conmon, StartFailed
+from atoll.runtime.supervise.runc import Runc
+from atoll.runtime.supervise.streams import Attachment
+
+LOST_EXIT_CODE = 137
+"""Of a container whose conmon was killed, and which was killed then: 128 and SIGKILL."""
+REBOOT_EXIT_CODE = 255
+"""Of one that ran when the host went down. Source: Docker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended. `finished_ns` is Unix time, 0 where nothing tells."""
+
+    code: int
+    oom_killed: bool = False
+    finished_ns: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Starts the first processes of containers whose bundles are prepared."""
+
+    places: Places
+
+    def runc(self, container: Container) -> Runc:
+        """The runtime that this container is run by."""
+        return Runc(container.host.runtime, self.places.runtime_root)
+
+    async def create(self, container: Container, attachments: list[Attachment]) -> tuple[int, int]:
+        """Make the container's processes, its streams connected, nothing begun: pid and start time of the first.
+
+        Raises StartFailed.
+        """
+        bundle = self.places.bundle(container.id)
+        pid = await conmon.start(
+            Conmon(
+                container_id=container.id,
+                unit=container.id,
+                directory=bundle,
+                runtime=found(container.host.runtime),
+                runtime_root=self.places.runtime_root,
+                log=str(self.places.log(container.id)),
+                log_max_bytes=container.host.log_max_bytes,
+                tty=container.config.tty,
+                stdin=container.config.open_stdin,
+                stdin_once=container.config.stdin_once,
+            )
+        )
+        # Before the program's first output, which is else only in the log.
+        for attachment in attachments:
+            attachment.connect(bundle)
+        attachments.clear()
+        return pid, process.start_ticks(pid)
+
+    async def begin(self, container: Container) -> None:
+        """Let it run. Raises StartFailed."""
+        try:
+            await self.runc(container).start(container.id)
+        except ProgramFailed as error:
+            raise StartFailed(error.message, detail=error.detail) from error
+
+    def conmon_pid(self, container_id: str) -> int:
+        """conmon's pid, 0 when it is gone."""
+        pid = process.read_pid(self.places.bundle(container_id) / "conmon.pid")
+        return pid if pid and container_id in _arguments(pid) else 0
+
+    async def ended(self, container: Container) -> Ending:
+        """Wait until the container has ended; what there is to be told."""
+        pid = self.conmon_pid(container.id)
+        if pid:
+            await process.ended(pid)
+        return self.ending(container)
+
+    def ending(self, container: Container) -> Ending:
+        """What was written down of the end of a container whose conmon is gone."""
+        bundle = self.places.bundle(container.id)
+        path = bundle / "exits" / container.id
+        try:
+            text, finished_ns = path.read_text(), path.stat().st_mtime_ns
+            return Ending(int(text), (bundle / "oom").exists(), finished_ns)
+        except (FileNotFoundError, ValueError):
+            if not bundle.is_dir():
+                return Ending(REBOOT_EXIT_CODE)
+            return Ending(LOST_EXIT_CODE, error="its conmon was killed, and so it was too")
+
+    async def kill(self, container: Container) -> None:
+        """End whatever there is of the container's processes and of the runtime's traces. Raises ProgramFailed."""
+        await self.runc(container).delete(container.id)
+        pid = self.conmon_pid(container.id)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                await process.ended(pid)
+
+
+def _arguments(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def after(container: Container, ending: Ending, now_ns: int) -> Container:
+    """The record of a container that has ended, its status not yet set."""
+    return replace(
+        container,
+        pid=0,
+        pid_start_ticks=0,
+        exit_code=ending.code,
+        oom_killed=ending.oom_killed,
+        error=ending.error,
+        finished_ns=ending.finished_ns or now_ns,
+    )
