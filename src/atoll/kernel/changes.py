@@ -18,7 +18,7 @@ from atoll.kernel import inet, links, netns
 from atoll.kernel.describe import step_words
 from atoll.kernel.kernel import Locate, StepFailed
 from atoll.kernel.links import Joined, Link
-from atoll.kernel.look import find_links
+from atoll.kernel.look import link_names, links_among
 from atoll.kernel.rtnetlink import REQUESTS_MAX, Refusal, Request, RouteSocket, refused
 from atoll.model.items import Address, Bridge, Interface, Item, Joint, Neighbour, Route, Veth
 from atoll.model.ops import Op, Verb
@@ -30,6 +30,8 @@ INDEX_TRIES_MAX = 4
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
 """What a removal is told about things that are not there."""
 
+Answers = list[bytes | Refusal]
+
 Look = Callable[[Item], Item | None]
 """What is there of an item's key."""
 
@@ -40,19 +42,22 @@ class Indexes:
     def __init__(self) -> None:
         self._next = INDEX_BASE
 
-    def claim(self, socket: RouteSocket, count: int) -> list[int]:
-        """So many free indexes, not used before by this object. Raises KernelError."""
+    def claim(self, socket: RouteSocket, count: int, known: Sequence[Request] = ()) -> tuple[list[int], Answers]:
+        """So many free indexes, not used before by this object, with the answers to `known`. Raises KernelError."""
+        asked = tuple(known)
+        answers: Answers = []
         for _ in range(INDEX_TRIES_MAX if count else 0):
             chosen = list(range(self._next, self._next + count))
             self._next += count
-            answers = socket.ask([links.get_by_index(index) for index in chosen])
-            if all(isinstance(answer, Refusal) for answer in answers):
-                return chosen
+            found = socket.ask([*asked, *(links.get_by_index(index) for index in chosen)])
+            answers, asked = answers or found[: len(asked)], ()
+            if all(isinstance(answer, Refusal) for answer in found[-count:]):
+                return chosen, answers
             highest = max(links.decode_link(payload).index for payload in socket.dump(links.all_links()))
             self._next = max(self._next, highest + 1)
         if count:
             raise KernelError("cannot find a free interface index", errno=errno.EBUSY)
-        return []
+        return [], socket.ask(asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,10 @@ class _Batch:
 
     def carry_out(self, ops: Sequence[Op]) -> None:
         socket = self._place.socket
-        self._links = find_links(socket, (name for op in ops for name in _names_in(op)))
-        self._indexes = iter(self._place.indexes.claim(socket, sum(map(_new_links, ops))))
+        names = link_names(name for op in ops for name in _names_in(op))
+        asked = [links.get_by_name(name) for name in names]
+        indexes, answers = self._place.indexes.claim(socket, sum(map(_new_links, ops)), asked)
+        self._links, self._indexes = links_among(names, answers), iter(indexes)
         unready: KernelError | None = None
         with self._descriptors:
             for op in ops:

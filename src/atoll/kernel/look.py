@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from atoll.kernel import inet, links, sysctl
 from atoll.kernel.links import Link
-from atoll.kernel.rtnetlink import RouteSocket
+from atoll.kernel.rtnetlink import Refusal, RouteSocket
 from atoll.model.addresses import Family, family_of
 from atoll.model.items import (
     FAR,
@@ -48,9 +48,18 @@ class LinkNames:
 
 def find_links(socket: RouteSocket, names: Iterable[str]) -> dict[str, Link]:
     """The links of these names that exist, by name."""
-    wanted = sorted(name for name in set(names) if name)
-    answers = socket.ask([links.get_by_name(name) for name in wanted])
-    found = zip(wanted, answers, strict=True)
+    wanted = link_names(names)
+    return links_among(wanted, socket.ask([links.get_by_name(name) for name in wanted]))
+
+
+def link_names(names: Iterable[str]) -> list[str]:
+    """What there is to ask for."""
+    return sorted(name for name in set(names) if name)
+
+
+def links_among(names: Sequence[str], answers: Sequence[bytes | Refusal]) -> dict[str, Link]:
+    """The links that exist, by name, from the answers for each name."""
+    found = zip(names, answers, strict=True)
     return {name: links.decode_link(answer) for name, answer in found if isinstance(answer, bytes)}
 
 

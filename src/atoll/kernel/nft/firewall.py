@@ -29,6 +29,7 @@ class Firewall:
         self._tables = {family: Table(self._netlink, family) for family in TableFamily}
         self._elements = Elements(self._netlink)
         self._rules = {family: load_rules(family) for family in TableFamily}
+        self._owned = False
 
     def close(self) -> None:
         """Let go of the tables: owned ones stay as they are, for the next to adopt."""
@@ -43,7 +44,9 @@ class Firewall:
     @property
     def owned(self) -> bool:
         """True when the tables are ours alone, so that no other process's flush reaches them."""
-        return all(table.owned for table in self._tables.values())
+        # While they are, nobody else can end that: asked until it is so.
+        self._owned = self._owned or all(table.owned for table in self._tables.values())
+        return self._owned
 
     def ensure(self) -> bool:
         """Make tables and rules present, ours and right; True when something had to be built.
@@ -64,6 +67,7 @@ class Firewall:
 
     def delete(self) -> None:
         """Remove the tables; no error when there are none. Raises Unavailable, KernelError."""
+        self._owned = False
         for table in self._tables.values():
             table.delete()
 
