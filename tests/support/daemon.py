@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from atoll.dns.client import NameClient
 from atoll.lab.leftovers import unmount_namespaces
 from atoll.relay.client import RelayClient
 from tests.netns.namespaces import namespace, path_of, run
@@ -185,6 +186,7 @@ def daemon_host(purpose: str, *, options: Sequence[str] = (), start: bool = True
             if host.process is not None:
                 host.kill9()
             RelayClient(host.directory / "run" / "relay.sock").stop()
+            NameClient(host.directory / "run" / "names.sock").stop()
             unmount_namespaces(host.netns_directory)
             # The daemon makes the directory a mount of its own, to share what is mounted below.
             subprocess.run(["umount", "--lazy", host.netns_directory], check=False, capture_output=True)

@@ -27,6 +27,12 @@ _OPTIONS = (
     ("state_directory", "--state", "DIR", "where networks are remembered (default: /var/lib/atoll)"),
     ("run_directory", "--run", "DIR", f"socket, lock and log; empty after a reboot (default: {RUN_DIRECTORY})"),
     ("netns_directory", "--netns-dir", "DIR", "where namespaces are mounted (default: /run/netns)"),
+    (
+        "resolv_conf",
+        "--resolv-conf",
+        "FILE",
+        "the resolvers for names that are none of ours (default: /etc/resolv.conf)",
+    ),
     ("log_level", "--log-level", "LEVEL", "debug, info, warning or error (default: info)"),
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+RESOLV_CONF = Path("/etc/resolv.conf")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -20,6 +21,7 @@ class Arguments:
     socket: Path
     netns_directory: Path
     log_level: str
+    resolv_conf: Path = RESOLV_CONF
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
@@ -31,6 +33,12 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     parser.add_argument(
         "--netns-dir", type=Path, default=Path("/run/netns"), help="where namespaces of sandboxes are mounted"
     )
+    parser.add_argument(
+        "--resolv-conf",
+        type=Path,
+        default=RESOLV_CONF,
+        help="the resolvers that names of others are asked of",
+    )
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
     given = parser.parse_args(argv)
     run: Path = given.run.absolute()
@@ -39,5 +47,6 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         run=run,
         socket=given.socket.absolute() if given.socket else run / "atoll.sock",
         netns_directory=given.netns_dir.absolute(),
+        resolv_conf=given.resolv_conf.absolute(),
         log_level=given.log_level,
     )

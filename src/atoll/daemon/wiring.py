@@ -11,7 +11,9 @@ from pathlib import Path
 
 from atoll.daemon.arguments import Arguments
 from atoll.daemon.claim import NamespaceClaim
+from atoll.daemon.naming import Naming
 from atoll.daemon.relaying import RelayedPorts, Relaying
+from atoll.dns.client import NameClient
 from atoll.engine.context import HOST_KEY
 from atoll.engine.engine import Engine
 from atoll.engine.events import Event
@@ -33,6 +35,7 @@ from atoll.store.sqlite import SqliteStore
 
 STORE_NAME = "atoll.db"
 RELAY_NAME = "relay.sock"
+NAMES_NAME = "names.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
         _make_directory(arguments.run)
         relay = RelayClient(arguments.run / RELAY_NAME)
         stack.callback(relay.close)
+        names = NameClient(arguments.run / NAMES_NAME, resolv_conf=arguments.resolv_conf)
+        stack.callback(names.close)
         ports = SocketHolder(RelayedPorts(relay))
         # Before the start: what others change from now on is told.
         monitor = Monitor()
@@ -72,6 +77,7 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
             ports=ports,
             host=_host(arguments),
             relay=Relaying(relay, ports),
+            names=Naming(names),
             emit=emit,
         )
         engine.start()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from atoll.engine.events import Event
 from atoll.engine.host import Host
+from atoll.engine.names import Names
 from atoll.engine.path import Path
 from atoll.engine.reconciler import Reconciler
 from atoll.engine.relays import Relays
@@ -33,6 +34,7 @@ class Context:
     reconciler: Reconciler
     troubles: Troubles
     relays: Relays
+    names: Names
     emit: Callable[[Event], None]
 
     @property
@@ -42,23 +44,33 @@ class Context:
 
     def start_relay(self) -> None:
         """Let the relay serve what is needed at the start; what it can't is said, not raised."""
-        with self._relay_problems_told():
+        with self._problems_told(self.relays, Aspect.RELAY):
             self.relays.start(self.world, self.path.facts)
 
     def follow_relay(self, sandbox_id: str) -> None:
         """Let the relay serve what a sandbox needs after a change; what it can't is said, not raised."""
-        with self._relay_problems_told():
+        with self._problems_told(self.relays, Aspect.RELAY):
             self.relays.follow(self.world, sandbox_id, self.path.facts)
 
+    def start_names(self) -> None:
+        """Let the name service know all names at the start; whom it can't answer is said, not raised."""
+        with self._problems_told(self.names, Aspect.NAMES):
+            self.names.start(self.world)
+
+    def follow_names(self, *sandbox_ids: str) -> None:
+        """Let the name service know what sandboxes are called after a change; what it can't is said, not raised."""
+        with self._problems_told(self.names, Aspect.NAMES):
+            self.names.follow(self.world, sandbox_ids)
+
     @contextmanager
-    def _relay_problems_told(self) -> Iterator[None]:
-        before = self.relays.problems
+    def _problems_told(self, source: Relays | Names, aspect: Aspect) -> Iterator[None]:
+        before = source.problems
         yield
-        after = self.relays.problems
+        after = source.problems
         for sandbox_id, problem in after.items():
-            self.troubles.begin("sandbox", sandbox_id, Aspect.RELAY, problem)
+            self.troubles.begin("sandbox", sandbox_id, aspect, problem)
         for sandbox_id in before.keys() - after.keys():
-            self.troubles.end(sandbox_id, Aspect.RELAY)
+            self.troubles.end(sandbox_id, aspect)
 
     def tell(self, kind: str, action: str, object_id: str, /, **attributes: str) -> None:
         """Emit an event now."""

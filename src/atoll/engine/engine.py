@@ -8,6 +8,7 @@ from atoll.engine.context import Context
 from atoll.engine.diagnosis import prepare_diagnosis
 from atoll.engine.events import Event
 from atoll.engine.host import Host
+from atoll.engine.names import NameOptions, Names, NoNames, SyncNames, no_options
 from atoll.engine.network_verbs import NetworkVerbs
 from atoll.engine.outcome import Outcome
 from atoll.engine.path import Path
@@ -35,6 +36,7 @@ class Engine:
     `emit` gets an Event for everything that happened, in order, from that thread. Verbs raise the
     errors of `atoll.errors` and then have changed nothing, but for removals, which go on past what
     fails and leave it to the reconciler. With `dry_run` a verb claims and plans, and makes nothing.
+    `name_options` gives what a sandbox, by id, wants of names; `follow_names` is to be called when that has changed.
     """
 
     def __init__(
@@ -47,12 +49,24 @@ class Engine:
         relay: SyncRelay,
         emit: Callable[[Event], None],
         naming: Naming | None = None,
+        names: SyncNames | None = None,
+        name_options: Callable[[str], NameOptions] = no_options,
     ) -> None:
         path = Path(store, kernel, host)
         troubles = Troubles(emit, host.now_ns, lambda object_id: named(path.world, object_id))
         reconciler = Reconciler(path, kernel, host, troubles, emit)
         self._context = Context(
-            store, kernel, ports, host, naming or Naming(), path, reconciler, troubles, Relays(relay), emit
+            store,
+            kernel,
+            ports,
+            host,
+            naming or Naming(),
+            path,
+            reconciler,
+            troubles,
+            Relays(relay),
+            Names(names or NoNames(), name_options),
+            emit,
         )
         self._networks = NetworkVerbs(self._context)
         self._sandboxes = SandboxVerbs(self._context)
@@ -68,6 +82,7 @@ class Engine:
         self.remove_sandbox = self._sandboxes.remove
         self.connect = self._sandboxes.connect
         self.disconnect = self._sandboxes.disconnect
+        self.follow_names = self._context.follow_names
 
     @property
     def world(self) -> World:
@@ -122,6 +137,7 @@ class Engine:
         startup.hold_ports(self._context, self._context.troubles.having(Aspect.PORTS))
         self._context.reconciler.sweep_host()
         self._context.start_relay()
+        self._context.start_names()
 
     def idle(self) -> float | None:
         """Do a slice of background work; seconds to wait before the next, None when there is nothing left."""

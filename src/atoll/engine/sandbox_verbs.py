@@ -53,6 +53,7 @@ class SandboxVerbs:
                     ctx.path.carry_out(planned)
         if not dry_run:
             ctx.follow_relay(sandbox.id)
+            ctx.follow_names(sandbox.id)
             ctx.tell("sandbox", "create", sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
             for endpoint in endpoints:
                 self._tell_endpoint("connect", endpoint, sandbox)
@@ -93,6 +94,7 @@ class SandboxVerbs:
         if removals and not failed:
             ctx.path.commit(Change(deletes=removals))
         ctx.follow_relay(sandbox.id)
+        ctx.follow_names(sandbox.id)
         ctx.ports.release(sandbox.id)
         ctx.reconciler.forget(sandbox.id)
         for endpoint in endpoints:
@@ -139,6 +141,7 @@ class SandboxVerbs:
                     ctx.path.carry_out(planned)
         if not dry_run:
             ctx.follow_relay(member.id)
+            ctx.follow_names(member.id)
             self._tell_endpoint("connect", endpoint, member)
         return Outcome(endpoint, planned.steps, self._warnings(planned.after, member))
 
@@ -171,6 +174,7 @@ class SandboxVerbs:
             # The inner end is to be gone when the caller is answered.
             ctx.kernel.reap()
             ctx.follow_relay(member.id)
+            ctx.follow_names(member.id)
             self._tell_endpoint("disconnect", mine[0], member)
         return Outcome(mine[0], planned.steps, self._warnings(planned.after, member))
 

@@ -34,6 +34,7 @@ def start(context: Context, sandboxes: SandboxVerbs) -> None:
     context.path.ensure_forwarding(forwarding_families(context.world))
     context.reconciler.sweep_host()
     context.start_relay()
+    context.start_names()
 
 
 def _finish_removals(context: Context) -> None:

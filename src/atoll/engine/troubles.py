@@ -14,6 +14,7 @@ class Aspect(StrEnum):
     """What of an object is in trouble. One aspect's end says nothing of another."""
 
     KERNEL = "kernel"
+    NAMES = "names"
     PORTS = "ports"
     RELAY = "relay"
     REMOVAL = "removal"

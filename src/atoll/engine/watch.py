@@ -133,7 +133,9 @@ class Watch:
             endpoints = self._context.world.endpoints.values()
             sandboxes |= {endpoint.sandbox_id for endpoint in endpoints if endpoint.network_id in mended}
         self._sandboxes.release_dead(sandboxes)
-        reconciler.repair(Scope(sandboxes=sandboxes & self._context.world.sandboxes.keys()))
+        mended = reconciler.repair(Scope(sandboxes=sandboxes & self._context.world.sandboxes.keys()))
+        # In a namespace that had to be made again nobody answers yet.
+        self._context.follow_names(*mended)
 
     def _sandbox_of(self, nsid: int) -> str | None:
         # Numbers are given anew after a namespace is gone; a wrong guess costs one needless check.
