@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,7 +19,7 @@ from itertools import islice
 from atoll.errors import KernelError
 from atoll.kernel import links
 from atoll.kernel.nlmsg import HEADER, SOL_NETLINK, Exchange, Message, attribute, attributes, messages
-from atoll.kernel.notices import Event, Notice, Subject, Transactions, decode_route
+from atoll.kernel.notices import Event, Notice, Subject, Transactions, decode_route, link_told_of
 from atoll.kernel.rtnetlink import RouteSocket
 from atoll.model.items import ROUTE_PROTOCOL
 
@@ -51,6 +51,10 @@ PORTS_MAX = 4096
 @dataclass(frozen=True, slots=True)
 class Lost:
     """The kernel had more to tell than the buffer holds, so anything may have changed."""
+
+
+_Received = tuple[bytes, int | None] | Lost
+"""A datagram and the nsid it is from, None for our own namespace."""
 
 
 class Monitor:
@@ -100,9 +104,8 @@ class Monitor:
         After Lost everything has to be looked at anew. At most DATAGRAMS_PER_READ_MAX a socket are taken.
         """
         found: list[Notice | Lost] = []
-        count = 0
-        for received in islice(self._receive(self._route), DATAGRAMS_PER_READ_MAX):
-            count += 1
+        taken = list(islice(self._receive(self._route), DATAGRAMS_PER_READ_MAX))
+        for received in _latest(taken):
             if isinstance(received, Lost):
                 self._names_lost = True
                 found.append(received)
@@ -112,7 +115,7 @@ class Monitor:
                 notice = decode_route(part, nsid, own=self._is_mine(part))
                 if notice is not None:
                     found.append(self._named(notice))
-        if self._names_lost and count < DATAGRAMS_PER_READ_MAX:
+        if self._names_lost and len(taken) < DATAGRAMS_PER_READ_MAX:
             # Not before the last notice from before the loss, which would bring older names back.
             self._names, self._names_lost = self._read_names(), False
         for received in islice(self._receive(self._netfilter), DATAGRAMS_PER_READ_MAX):
@@ -162,8 +165,9 @@ class Monitor:
         _, kind, _, _, port = HEADER.unpack_from(datagram)
         return kind in _ELEMENT_KINDS and port in self._mine
 
-    def _receive(self, source: socket.socket) -> Iterator[tuple[bytes, int | None] | Lost]:
-        """Datagrams that wait, each with the nsid it is from, None for our own namespace."""
+    def _receive(self, source: socket.socket) -> Iterator[_Received]:
+        """What waits."""
+        view = memoryview(self._buffer)
         while True:
             try:
                 size, control, flags, sender = source.recvmsg_into([self._buffer], socket.CMSG_SPACE(_S32.size))
@@ -177,7 +181,16 @@ class Monitor:
             if flags & socket.MSG_TRUNC:
                 yield Lost()
             elif sender[0] == 0:  # port id 0 is the kernel; root of a namespace may send to a group too
-                yield bytes(self._buffer[:size]), _nsid(control)
+                yield bytes(view[:size]), _nsid(control)
+
+
+def _latest(received: Sequence[_Received]) -> Iterator[_Received]:
+    """What was received, less states of links that others follow: a new cable is told of a dozen times."""
+    last: dict[object, int] = {}
+    for place, one in enumerate(received):
+        link = None if isinstance(one, Lost) else link_told_of(one[0])
+        last[place if link is None or isinstance(one, Lost) else (one[1], link)] = place
+    return (received[place] for place in sorted(last.values()))
 
 
 def nsid_of(netns_descriptor: int) -> int | None:

@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
@@ -66,6 +66,21 @@ def attributes(payload: bytes, offset: int = 0) -> dict[int, bytes]:
         if length < ATTRIBUTE.size or offset + length > len(payload):
             break
         found[kind & TYPE_MASK] = payload[offset + ATTRIBUTE.size : offset + length]
+        offset += length + 3 & ~3
+    return found
+
+
+def picked(payload: bytes, offset: int, kinds: Container[int], count: int) -> dict[int, bytes]:
+    """The first `count` attributes of these types. For messages of many, such as those on links."""
+    found: dict[int, bytes] = {}
+    unpack, size, end = ATTRIBUTE.unpack_from, ATTRIBUTE.size, len(payload)
+    while offset + size <= end and len(found) < count:
+        length, kind = unpack(payload, offset)
+        if length < size or offset + length > end:
+            break
+        kind &= TYPE_MASK
+        if kind in kinds:
+            found[kind] = payload[offset + size : offset + length]
         offset += length + 3 & ~3
     return found
 

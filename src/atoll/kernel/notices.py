@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 from ipaddress import ip_address
 from types import MappingProxyType
 
-from atoll.kernel.nlmsg import Message, attributes, text
+from atoll.kernel.nlmsg import HEADER, Message, attributes, picked, text
 
 
 class Subject(StrEnum):
@@ -82,6 +82,7 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 _NDMSG = struct.Struct("=BxxxiHBB")
 _RTGENMSG_BYTES = 4
 _IFLA_IFNAME, _IFLA_IFALIAS = 3, 20
+_LINK_TEXTS = frozenset({_IFLA_IFNAME, _IFLA_IFALIAS})
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL = 1, 2, 3
 _RTA_DST, _RTA_OIF = 1, 4
 _NDA_DST = 1
@@ -99,6 +100,16 @@ _NFTA_TABLE = 1
 _GEN_PROC_PID, _GEN_PROC_NAME = 2, 3
 _BE32 = struct.Struct(">I")
 _FAMILY_NAMES = MappingProxyType({1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"})
+
+
+def link_told_of(datagram: bytes) -> bytes | None:
+    """Which link the datagram tells the state of, and nothing else: of several only the last matters."""
+    if len(datagram) < HEADER.size + _IFINFOMSG.size:
+        return None
+    length, kind, *_ = HEADER.unpack_from(datagram)
+    if kind != _Kind.NEWLINK or length + 3 & ~3 < len(datagram):
+        return None
+    return datagram[HEADER.size : HEADER.size + 8]  # family, hardware type, index
 
 
 def decode_route(part: Message, nsid: int | None, *, own: bool) -> Notice | None:
@@ -164,7 +175,7 @@ def _link(payload: bytes, event: Event, nsid: int | None, own: bool) -> Notice:
     family, _, ifindex, _, _ = _IFINFOMSG.unpack_from(payload)
     if family == socket.AF_BRIDGE:
         event = Event.NEW  # DELLINK of this family: the link left its bridge
-    found = attributes(payload, _IFINFOMSG.size)
+    found = picked(payload, _IFINFOMSG.size, _LINK_TEXTS, len(_LINK_TEXTS))
     return Notice(
         Subject.LINK,
         event,
