@@ -56,6 +56,7 @@ class NameService:
         self._room = Room(limits.connections_max)
         self._served: dict[str, _Served] = {}
         self._digests: dict[str, str] = {}
+        """Of entries that were listed; others' are not needed until then."""
         self._marks = 0
 
     def __len__(self) -> int:
@@ -87,7 +88,7 @@ class NameService:
             self._stop_serving(key)
         for entry in change.put:
             self._zones.put(entry)
-            self._digests[entry.key] = digest(entry)
+            self._digests.pop(entry.key, None)
         failed = {}
         for number, (key, netns) in enumerate(change.serve):
             try:
@@ -100,10 +101,16 @@ class NameService:
 
     def page(self, after: str) -> dict[str, Any]:
         """One page of entries, in the order of keys."""
-        keys = sorted(key for key in self._digests if key > after)
-        netns = {key: served.netns for key, served in self._served.items()}
-        listed = [Listed(key, self._digests[key], netns.get(key, 0)) for key in keys[:PAGE_ENTRIES_MAX]]
+        keys = sorted(key for key in self._zones.entries if key > after)
+        listed = [self._listed(key) for key in keys[:PAGE_ENTRIES_MAX]]
         return {"entries": [listed_body(each) for each in listed], "more": len(keys) > len(listed)}
+
+    def _listed(self, key: str) -> Listed:
+        its_digest = self._digests.get(key)
+        if its_digest is None:
+            its_digest = self._digests[key] = digest(self._zones.entries[key])
+        served = self._served.get(key)
+        return Listed(key, its_digest, served.netns if served is not None else 0)
 
     def tick(self, now: float) -> bool:
         """End what is late. True while anything waits for time to pass."""

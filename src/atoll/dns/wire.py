@@ -111,6 +111,11 @@ def changes(
     The parts of one that fits are in one packet, and so happen in one step. Raises InvalidRequest for an entry that
     fits in none.
     """
+    if len(serve) <= SERVED_MAX:
+        whole = encode_request(Change(tuple(drop), tuple(put), tuple(serve)))
+        if len(whole) <= PACKET_BYTES_MAX:
+            yield whole, tuple(key for key, _ in serve)
+            return
     drops = [(encode({"": key}), key) for key in drop]
     puts = [(encode(_entry_body(entry)), entry) for entry in put]
     serves = list(serve)
