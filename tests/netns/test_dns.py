@@ -329,3 +329,22 @@ def test_nonsense_on_the_control_socket_is_answered(hosts: Hosts, client: NameCl
             sock.send(packet)
             assert b'"error"' in sock.recv(65536)
     assert data(asked(hosts[1], "db")) == ["10.1.0.2"]
+
+
+def test_all_of_many_questions_are_answered(hosts: Hosts, client: NameClient) -> None:
+    """Prints how many a second this client and the service come to on one machine; `dnsperf` asks faster."""
+    window, wanted = 64, 40_000
+    packets = [dns.message.make_query(f"c{number}", "A").to_wire()[2:] for number in range(200)]
+    with inside(hosts[1], lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        sock.connect((NAME_SERVER, 53))
+        sock.settimeout(5)
+        begun = time.monotonic()
+        for number in range(wanted + window):
+            if number >= window:
+                answer = sock.recv(512)
+                asked_for = int.from_bytes(answer[:2], "big")
+                assert answer[-4:] == bytes((10, 1, 1, asked_for % 200))
+            if number < wanted:
+                sock.send((number % 50_000).to_bytes(2, "big") + packets[number % 200])
+        seconds = time.monotonic() - begun
+    print(f"\n{wanted / seconds:,.0f} answers a second to one client in Python")
