@@ -24,8 +24,9 @@ IMAGE = "busybox:test"
 class Dockerd:
     """A running dockerd; every request is pinned to its version unless the target begins with one."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, netns: str) -> None:
         self.socket = socket
+        self.netns = netns
 
     def ask(self, method: str, target: str, body: Any = None, **options: Any) -> Answer:
         return ask(self.socket, method, target, body, **options)
@@ -35,14 +36,14 @@ class Dockerd:
         assert answer.status < 300, (method, target, answer)
         return answer.body
 
-    def run_container(self, name: str, networking: dict[str, Any]) -> str:
+    def run_container(self, name: str, networking: dict[str, Any], **host_config: Any) -> str:
         """Start a container that sleeps on the network that `networking` (EndpointsConfig) names; its id."""
         self._load_image()
         (network,) = networking
         wanted = {
             "Image": IMAGE,
             "Cmd": ["/busybox", "sleep", "600"],
-            "HostConfig": {"NetworkMode": network},
+            "HostConfig": {"NetworkMode": network, **host_config},
             "NetworkingConfig": {"EndpointsConfig": networking},
         }
         made: str = self.must("POST", f"/containers/create?name={name}", wanted)["Id"]
@@ -70,7 +71,7 @@ def dockerd(purpose: str) -> Iterator[Dockerd]:
             process = subprocess.Popen(
                 [SCRIPTS / "start", path_of(name), directory], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        found = Dockerd(Path(directory) / "docker.sock")
+        found = Dockerd(Path(directory) / "docker.sock", name)
         try:
             deadline = time.monotonic() + READY_TIMEOUT_S
             while not _answers(found):
