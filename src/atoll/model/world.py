@@ -6,6 +6,7 @@ from typing import Literal, TypeVar
 
 from atoll.errors import Conflict, NotFound
 from atoll.model.addresses import Family
+from atoll.model.container import Container
 from atoll.model.heldports import HeldPorts
 from atoll.model.indexes import Indexes
 from atoll.model.names import short_id
@@ -17,7 +18,7 @@ from atoll.model.table import Table
 _Named = TypeVar("_Named", Network, Sandbox)
 _Record = TypeVar("_Record", Network, Sandbox, Endpoint)
 
-RecordKind = Literal["network", "sandbox", "endpoint", "allowance", "removal"]
+RecordKind = Literal["network", "sandbox", "endpoint", "allowance", "removal", "container"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Removal:
     path: str
 
 
-Record = Network | Sandbox | Endpoint | Allowance | Removal
+Record = Network | Sandbox | Endpoint | Allowance | Removal | Container
 
 
 def kind_of(record: Record) -> RecordKind:
@@ -61,6 +62,8 @@ def kind_of(record: Record) -> RecordKind:
             return "allowance"
         case Removal():
             return "removal"
+        case Container():
+            return "container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ _TABLE: Mapping[RecordKind, str] = {
     "endpoint": "endpoints",
     "allowance": "allowances",
     "removal": "removals",
+    "container": "containers",
 }
 
 
@@ -92,6 +96,7 @@ class World:
     endpoints: Mapping[str, Endpoint] = field(default_factory=Table)
     allowances: Mapping[str, Allowance] = field(default_factory=Table)
     removals: Mapping[str, Removal] = field(default_factory=Table)
+    containers: Mapping[str, Container] = field(default_factory=Table)
     _indexes: Indexes = field(default_factory=Indexes)
 
     @classmethod

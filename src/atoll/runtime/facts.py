@@ -1,6 +1,7 @@
 """What a specification needs to know of this host, read from it."""
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,9 @@ from atoll.runtime.bundle.host import HostAbilities, HostDevice
 
 SECCOMP_PROFILES = (Path("/usr/share/containers/seccomp.json"), Path("/etc/containers/seccomp.json"))
 """Where Debian's golang-github-containers-common has Docker's and Podman's profile; the last one counts."""
+
+INITS = ("docker-init", "tini-static", "catatonit")
+"""Static ones: Debian's docker.io, tini and catatonit."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 _SKIPPED = ("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console")
@@ -27,6 +31,11 @@ def read_abilities() -> HostAbilities:
         seccomp_profile=profiles[-1] if profiles else "",
         last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
     )
+
+
+def find_init() -> str:
+    """The path of a small init for containers that want one; "" where there is none."""
+    return next((path for name in INITS if (path := shutil.which(name)) is not None), "")
 
 
 def cgroup_version() -> int:

@@ -1,6 +1,9 @@
 """One run of a container, from its bundle to its exit code: what starts it, and what is done when it has ended."""
 
+import asyncio
 import contextlib
+import os
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,18 +17,21 @@ from atoll.runtime.supervise.streams import Attachment
 
 LOST_EXIT_CODE = 137
 """Of a container whose conmon was killed, and which was killed then: 128 and SIGKILL."""
+CONMON_TIMEOUT_S = 5
+"""After which a conmon that outlives its container is killed."""
 REBOOT_EXIT_CODE = 255
 """Of one that ran when the host went down. Source: Docker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended. `finished_ns` is Unix time, 0 where nothing tells."""
+    """How a run ended. `finished_ns` is Unix time, 0 where nothing tells; `lost`: its processes may still be there."""
 
     code: int
     oom_killed: bool = False
     finished_ns: int = 0
     error: str = ""
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +82,21 @@ class Launcher:
         pid = process.read_pid(self.places.bundle(container_id) / "conmon.pid")
         return pid if pid and container_id in _arguments(pid) else 0
 
-    async def ended(self, container: Container) -> Ending:
-        """Wait until the container has ended; what there is to be told."""
+    async def ended(self, container: Container) -> None:
+        """Wait until the container has ended."""
         pid = self.conmon_pid(container.id)
         if pid:
             await process.ended(pid)
-        return self.ending(container)
+
+    def resize(self, directory: Path, *, height: int, width: int) -> None:
+        """Tell the terminal of the process that works in `directory` its size. Source: conmon's ctrl.c."""
+        try:
+            control = os.open(directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            # It has ended, or not begun.
+            return
+        with os.fdopen(control, "w") as file:
+            file.write(f"1 {height} {width}\n")
 
     def ending(self, container: Container) -> Ending:
         """What was written down of the end of a container whose conmon is gone."""
@@ -93,15 +108,23 @@ class Launcher:
         except (FileNotFoundError, ValueError):
             if not bundle.is_dir():
                 return Ending(REBOOT_EXIT_CODE)
-            return Ending(LOST_EXIT_CODE, error="its conmon was killed, and so it was too")
+            return Ending(LOST_EXIT_CODE, error="its conmon was killed, and so it was too", lost=True)
 
     async def kill(self, container: Container) -> None:
         """End whatever there is of the container's processes and of the runtime's traces. Raises ProgramFailed."""
-        await self.runc(container).delete(container.id)
+        runc = self.runc(container)
+        await runc.delete(container.id)
         pid = self.conmon_pid(container.id)
-        if pid:
+        if not pid:
+            return
+        try:
+            await asyncio.wait_for(process.ended(pid), CONMON_TIMEOUT_S)
+        except TimeoutError:
+            # It may be about to make the container.
             with contextlib.suppress(ProcessLookupError):
-                await process.ended(pid)
+                os.kill(pid, signal.SIGKILL)
+            await process.ended(pid)
+            await runc.delete(container.id)
 
 
 def _arguments(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,7 @@ class ProgramFailed(AtollError):
     """A program ended with another status than 0; `said` and `output` are what it wrote."""
 
     def __init__(self, program: str, status: int, said: str, output: bytes = b"") -> None:
-        last = said.strip().splitlines()[-1] if said.strip() else f"status {status}"
-        super().__init__(f"{program} failed: {last}", detail=said[-TOLD_MAX_BYTES:])
+        super().__init__(f"{program} failed: {last_words(said) or f'status {status}'}", detail=said[-TOLD_MAX_BYTES:])
         self.status = status
         self.said = said
         self.output = output
@@ -39,6 +39,19 @@ class Done:
 
     output: bytes
     said: str
+
+
+def last_words(said: str) -> str:
+    """The last line of a program's complaint, without the decoration of Go's usual logs; "" when it said nothing."""
+    lines = [line for line in said.strip().splitlines() if line]
+    if not lines:
+        return ""
+    last = lines[-1]
+    with contextlib.suppress(ValueError, AttributeError):
+        last = str(json.loads(last).get("msg", last))
+    if 'msg="' in last:
+        last = last.partition('msg="')[2].removesuffix('"').replace('\\"', '"')
+    return last
 
 
 def found(program: str) -> str:
@@ -55,10 +68,11 @@ async def run(
     *command: str,
     timeout_s: float = 60,
     stdin: int = asyncio.subprocess.DEVNULL,
+    stdout: int = asyncio.subprocess.PIPE,
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Done:
-    """Run a program to its end.
+    """Run a program to its end; its output is told unless it goes elsewhere by `stdout`.
 
     One that is still running when the time is over, or when the caller is cancelled, is killed. Raises ProgramFailed,
     Unsupported, Unavailable.
@@ -67,7 +81,7 @@ async def run(
         found(command[0]),
         *command[1:],
         stdin=stdin,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         cwd=cwd,
         pass_fds=pass_fds,
@@ -80,8 +94,8 @@ async def run(
     text = said.decode(errors="replace")
     assert process.returncode is not None
     if process.returncode != 0:
-        raise ProgramFailed(Path(command[0]).name, process.returncode, text, output)
-    return Done(output, text)
+        raise ProgramFailed(Path(command[0]).name, process.returncode, text, output or b"")
+    return Done(output or b"", text)
 
 
 async def follow(*command: str, tell: Callable[[str], None], timeout_s: float = 3600) -> None:

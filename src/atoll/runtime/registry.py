@@ -19,12 +19,23 @@ class Exit:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class HealthResult:
+    """One check: Unix times, the exit code (-1 when it took too long), and what it wrote."""
+
+    started_ns: int
+    finished_ns: int
+    exit_code: int
+    output: str
+
+
 @dataclass(slots=True)
 class Entry:
-    """A container and what waits for it. `lock` is held by who changes its state.
+    """A container and what waits for it.
 
-    `attachments` wait for the next start. `exits` are told of the next exit, `removals` of the removal. `tasks` are of
-    this run: who waits for its end, checks its health, or will restart it.
+    `lock` is held by who changes its state. `attachments` wait for the next start, `exits` are told of the next exit,
+    `removals` of the removal. `tasks` are of this run: who waits for its end, checks its health, or will restart it.
+    `health` are the last checks, the newest last; `delay_s` is how long the last restart waited.
     """
 
     container: Container
@@ -33,6 +44,8 @@ class Entry:
     exits: list[asyncio.Future[Exit]] = field(default_factory=list)
     removals: list[asyncio.Future[Exit]] = field(default_factory=list)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    health: list[HealthResult] = field(default_factory=list)
+    delay_s: float = 0.0
     removed: bool = False
 
     def tell(self, waiting: list[asyncio.Future[Exit]], how: Exit) -> None:

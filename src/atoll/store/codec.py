@@ -12,6 +12,7 @@ import msgspec
 
 from atoll.errors import InvalidRequest, StoreCorrupt
 from atoll.model.addresses import IPAddress, IPNetwork
+from atoll.model.container import Container
 from atoll.model.network import Network
 from atoll.model.sandbox import Endpoint, Sandbox
 from atoll.model.world import Allowance, Record, Removal
@@ -24,6 +25,7 @@ _READERS: Mapping[str, Reader] = MappingProxyType(
         "endpoint": reader_of(Endpoint),
         "allowance": reader_of(Allowance),
         "removal": reader_of(Removal),
+        "container": reader_of(Container),
     }
 )
 

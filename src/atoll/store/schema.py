@@ -32,7 +32,11 @@ def _create_tables(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO meta VALUES (?, '0')", (REVISION_KEY,))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create_tables,)
+def _know_containers(connection: sqlite3.Connection) -> None:
+    """Records of the kind `container` may follow, which no earlier version reads."""
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create_tables, _know_containers)
 
 
 def upgrade(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:

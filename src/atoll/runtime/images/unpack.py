@@ -202,7 +202,8 @@ def unpack(stream: IO[bytes], shift: int = 0) -> tuple[str, int]:
         raise Refused(f"not an archive that can be read: {error}") from None
 
 
-def _confine(directory: str) -> None:
+def confine(directory: str) -> None:
+    """Change the root to `directory`, and load nothing from it."""
     os.chroot(directory)
     os.chdir(_ROOT)
     os.umask(0)
@@ -215,7 +216,7 @@ def main() -> int:
     """Run the program; its exit status."""
     directory, shift = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
     try:
-        _confine(directory)
+        confine(directory)
         digest, size_bytes = unpack(sys.stdin.buffer, shift)
     except Refused as error:
         print(json.dumps({"error": str(error)}))

@@ -12,9 +12,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from atoll.errors import InvalidRequest, Unavailable
-from atoll.runtime.programs import found
+from atoll.runtime.programs import found, last_words
+from atoll.runtime.supervise.streams import Attachment
 
 START_TIMEOUT_S = 120
 _SAID_MAX_BYTES = 1 << 16
@@ -60,8 +62,8 @@ class Conmon:
     stdin_once: bool = False
     exec_spec: Path | None = None
 
-    def command(self) -> list[str]:
-        """The arguments, without the program."""
+    def command(self, *, attach: bool) -> list[str]:
+        """The arguments, without the program; `attach`: a further process waits until its streams are connected."""
         made = [
             *("--api-version", "1", "--cid", self.container_id, "--cuuid", self.unit, "--name", self.unit[:12]),
             *("--runtime", self.runtime, "--runtime-arg", "--root", "--runtime-arg", str(self.runtime_root)),
@@ -79,43 +81,58 @@ class Conmon:
             if not self.stdin_once:
                 made.append("--leave-stdin-open")
         if self.exec_spec is not None:
-            made += ["--exec", "--exec-attach", "--exec-process-spec", str(self.exec_spec)]
+            made += ["--exec", "--exec-process-spec", str(self.exec_spec)]
+            if attach:
+                made.append("--exec-attach")
         return made
 
 
-async def start(conmon: Conmon) -> int:
-    """Start conmon and with it the runtime: the pid of the process that it has made, not yet begun.
+async def start(conmon: Conmon, attachment: Attachment | None = None) -> int:
+    """Start conmon and with it the runtime: the pid of the process that it has made.
 
-    Raises StartFailed with the runtime's message, Unsupported, Unavailable. Effects: as conmon detaches itself, nobody
-    has to wait for it.
+    That of a container has not yet begun. A further process has, once its streams were connected to `attachment`,
+    which is for those alone. Raises StartFailed with the runtime's message, Unsupported, Unavailable. Effects: conmon
+    detaches itself, so nobody has to wait for it.
     """
     (conmon.directory / "exits").mkdir(mode=0o700, exist_ok=True)
-    told, tell = os.pipe()
-    begin, end = os.pipe()
-    try:
+    with contextlib.ExitStack() as stack:
+        told, tell = _pipe(stack)
+        ready, say_ready = _pipe(stack)
+        begin, end = _pipe(stack)
+        pipes = {"_OCI_SYNCPIPE": tell, "_OCI_STARTPIPE": begin}
+        if attachment is not None:
+            pipes["_OCI_ATTACHPIPE"] = say_ready
         process = await asyncio.create_subprocess_exec(
             found("conmon"),
-            *conmon.command(),
+            *conmon.command(attach=attachment is not None),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            pass_fds=(tell, begin),
-            env=_environment({"_OCI_SYNCPIPE": str(tell), "_OCI_STARTPIPE": str(begin)}),
+            pass_fds=tuple(pipe.fileno() for pipe in pipes.values()),
+            env=_environment({name: str(pipe.fileno()) for name, pipe in pipes.items()}),
             cwd=conmon.directory,
         )
-        os.close(tell)
-        tell = -1
+        for pipe in (tell, say_ready, begin):
+            pipe.close()
         # It waits for this byte before it goes on, so that a starter may move it into a cgroup first.
-        os.write(end, b"\0")
+        end.write(b"\0")
+        if attachment is not None and await _line(ready):
+            attachment.connect(conmon.directory)
+            end.write(b"\0")
         line = await _line(told)
         assert process.stderr is not None
         said = b"" if line else await process.stderr.read(_SAID_MAX_BYTES)
         await process.wait()
-    finally:
-        for descriptor in (told, tell, begin, end):
-            if descriptor >= 0:
-                os.close(descriptor)
     return _pid(line, said)
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Reading and writing end."""
+    reading, writing = os.pipe()
+    return (
+        stack.enter_context(os.fdopen(reading, "rb", buffering=0)),
+        stack.enter_context(os.fdopen(writing, "wb", buffering=0)),
+    )
 
 
 def _environment(added: Mapping[str, str]) -> dict[str, str]:
@@ -124,12 +141,10 @@ def _environment(added: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **kept, **added}
 
 
-async def _line(descriptor: int) -> bytes:
-    """The first line that comes, or less when no more will."""
-    loop = asyncio.get_running_loop()
-    os.set_blocking(descriptor, False)
+async def _line(pipe: IO[bytes]) -> bytes:
+    """The first line that comes, or less when no more will. Effects: the pipe is closed."""
     reader = asyncio.StreamReader(limit=_SAID_MAX_BYTES)
-    pipe = os.fdopen(os.dup(descriptor), "rb", buffering=0)
+    loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -147,19 +162,6 @@ def _pid(line: bytes, said: bytes) -> int:
         if isinstance(pid, int) and pid > 0:
             return pid
         message = str(told.get("message", ""))
-        raise StartFailed(_shortened(message) or f"the runtime ended with status {-pid}", detail=message)
+        raise StartFailed(last_words(message) or f"the runtime ended with status {-pid}", detail=message)
     text = said.decode(errors="replace")
-    raise StartFailed(_shortened(text) or "conmon ended without a word", detail=text)
-
-
-def _shortened(text: str) -> str:
-    """The runtime's last line of complaint, without its log's decoration."""
-    lines = [line for line in text.strip().splitlines() if line]
-    if not lines:
-        return ""
-    last = lines[-1]
-    with contextlib.suppress(ValueError, AttributeError):
-        last = str(json.loads(last).get("msg", last))
-    if 'msg="' in last:
-        last = last.partition('msg="')[2].removesuffix('"').replace('\\"', '"')
-    return last
+    raise StartFailed(last_words(text) or "conmon ended without a word", detail=text)

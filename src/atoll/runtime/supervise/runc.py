@@ -33,8 +33,12 @@ class Runc:
         await self._run("pause", container_id)
 
     async def resume(self, container_id: str) -> None:
-        """Let them go on. Raises ProgramFailed."""
-        await self._run("resume", container_id)
+        """Let them go on; those that go on already, too: a kill lets frozen ones go. Raises ProgramFailed."""
+        try:
+            await self._run("resume", container_id)
+        except ProgramFailed as error:
+            if "not paused" not in error.said and "does not exist" not in error.said:
+                raise
 
     async def delete(self, container_id: str) -> None:
         """Kill what is left and remove the runtime's own traces: cgroups and state. What is gone is no error."""

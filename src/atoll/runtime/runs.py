@@ -1,0 +1,231 @@
+"""Runs of containers: how one begins, what is done when it has ended, and how everything is taken away.
+
+Every function is called with the entry's lock held, but for `watch` and `close`. A record that says "running" is stored
+when the process is about to begin: a daemon that dies before that takes the process away at its next start, one that
+dies after finds it.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from atoll.errors import AtollError
+from atoll.model.container import Container, Health, MountKind, Status
+from atoll.runtime.launching import Launcher, after
+from atoll.runtime.parts import ContainerEvent, ContainerNetwork
+from atoll.runtime.places import Places
+from atoll.runtime.preparing import Preparer
+from atoll.runtime.registry import Entry, Exit, Registry
+from atoll.runtime.restarts import next_delay_s, restarts
+from atoll.runtime.supervise.conmon import StartFailed
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`now_ns` is Unix time, `new_id` gives 64 random digits."""
+
+    now_ns: Callable[[], int]
+    new_id: Callable[[], str]
+
+
+class Runs:
+    """The runs of all containers. `begun` is called with an entry whose container has begun to run."""
+
+    def __init__(
+        self,
+        *,
+        places: Places,
+        preparer: Preparer,
+        launcher: Launcher,
+        registry: Registry,
+        network: ContainerNetwork,
+        clock: Clock,
+        emit: Callable[[ContainerEvent], None],
+    ) -> None:
+        self.places = places
+        self.preparer = preparer
+        self.launcher = launcher
+        self.registry = registry
+        self.clock = clock
+        self._network = network
+        self._emit = emit
+        self.begun: Callable[[Entry], None] = _nothing
+
+    async def launch(self, entry: Entry) -> None:
+        """Start a container that doesn't run. What fails leaves no process, mount or sandbox, and is in the record.
+
+        Raises StartFailed and what the network raises.
+        """
+        container = entry.container
+        try:
+            view = await self._network.make_sandbox(container)
+            await self.preparer.prepare(container, view)
+            pid, ticks = await self.launcher.create(container, entry.attachments)
+            running = replace(
+                container,
+                status=Status.RUNNING,
+                pid=pid,
+                pid_start_ticks=ticks,
+                exit_code=0,
+                error="",
+                oom_killed=False,
+                started_ns=self.clock.now_ns(),
+                health=Health.STARTING if self.preparer.effective(container).health else Health.NONE,
+            )
+            await self.registry.put(running)
+            await self.launcher.begin(running)
+        except BaseException as error:
+            await self._undo(entry, container, error)
+            raise
+        self.watch(entry)
+        self.tell("start", running)
+
+    def watch(self, entry: Entry) -> None:
+        """Wait for the end of a container that runs, and for its health, in the background."""
+        entry.tasks["end"] = asyncio.create_task(self._follow(entry), name=f"end of {entry.container.name}")
+        self.begun(entry)
+
+    async def settle(self, entry: Entry) -> None:
+        """Write down that a container has ended, conmon being gone, and do what follows: restart, remove."""
+        container = entry.container
+        ending = self.launcher.ending(container)
+        again = restarts(container, ending.code)
+        entry.cancel("health")
+        if ending.lost:
+            await self._attempt(container, self.launcher.kill(container))
+        # The sandbox before the answer: who waited for the end may want its ports.
+        if not again:
+            await self._attempt(container, self._network.remove_sandbox(container))
+        ended = replace(
+            after(container, ending, self.clock.now_ns()),
+            status=Status.RESTARTING if again else Status.EXITED,
+            restart_count=container.restart_count + (1 if again else 0),
+        )
+        await self.registry.put(ended)
+        self.tell("die", ended, exitCode=str(ending.code))
+        entry.tell(entry.exits, Exit(ending.code, ending.error))
+        await self._attempt(container, self.launcher.kill(ended))
+        await self._attempt(container, self.preparer.clean(ended.id))
+        if again:
+            self.restart_later(entry)
+        elif ended.host.auto_remove:
+            await self.remove(entry, volumes=True)
+
+    def restart_later(self, entry: Entry) -> None:
+        """Start a container again after the policy's delay, in the background."""
+        entry.tasks["restart"] = asyncio.create_task(self._restart(entry), name=f"restart of {entry.container.name}")
+
+    async def want_end(self, entry: Entry) -> None:
+        """Remember, before it happens, that the end is wanted; one that waits to be started again has ended."""
+        entry.cancel("restart")
+        container = replace(entry.container, stop_requested=True)
+        if container.status is Status.RESTARTING:
+            await self._attempt(container, self._network.remove_sandbox(container))
+            container = replace(container, status=Status.EXITED)
+        if container != entry.container:
+            await self.registry.put(container)
+
+    async def remove(self, entry: Entry, *, volumes: bool) -> None:
+        """Remove a container that doesn't run, with `volumes` also those that have no name of a person's."""
+        container = entry.container
+        entry.cancel("restart")
+        await self.clear(container)
+        await self.registry.delete(container)
+        entry.removed = True
+        await asyncio.to_thread(shutil.rmtree, self.places.kept(container.id), ignore_errors=True)
+        if volumes:
+            await self._remove_anonymous(container)
+        for attachment in entry.attachments:
+            attachment.close()
+        self.tell("destroy", container)
+        entry.tell(entry.exits, Exit(container.exit_code))
+        entry.tell(entry.removals, Exit(container.exit_code, container.error))
+
+    async def clear(self, container: Container) -> None:
+        """Take away all that a run has: processes, mounts, bundle, sandbox. Goes on past what fails."""
+        if self.places.bundle(container.id).is_dir():
+            await self._attempt(container, self.launcher.kill(container))
+            await self._attempt(container, self.preparer.clean(container.id))
+        await self._attempt(container, self._network.remove_sandbox(container))
+
+    async def close(self) -> None:
+        """Stop waiting. The containers run on."""
+        tasks = [task for entry in self.registry for task in entry.tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for entry in self.registry:
+            for attachment in entry.attachments:
+                attachment.close()
+
+    def tell(self, action: str, container: Container, **attributes: str) -> None:
+        """Say that something happened to a container."""
+        told = {"name": container.name, "image": container.config.image, **attributes}
+        self._emit(ContainerEvent(action, container, self.clock.now_ns(), told))
+
+    async def _undo(self, entry: Entry, before: Container, error: BaseException) -> None:
+        """Take back a start that failed."""
+        for attachment in entry.attachments:
+            attachment.close()
+        entry.attachments.clear()
+        code = error.exit_code if isinstance(error, StartFailed) else 128
+        message = error.message if isinstance(error, AtollError) else str(error)
+        status = Status.CREATED if before.status is Status.CREATED else Status.EXITED
+        await self.clear(before)
+        await self.registry.put(
+            replace(before, status=status, pid=0, exit_code=code, error=message, finished_ns=self.clock.now_ns())
+        )
+        entry.tell(entry.exits, Exit(code, message))
+        if before.host.auto_remove:
+            await self.remove(entry, volumes=True)
+
+    async def _follow(self, entry: Entry) -> None:
+        await self.launcher.ended(entry.container)
+        async with entry.lock:
+            try:
+                await self.settle(entry)
+            except AtollError:
+                # The store refuses: the record is wrong until the next start, which finds the same end again.
+                _log.exception("the end of container %s is not stored", entry.container.name)
+
+    async def _restart(self, entry: Entry) -> None:
+        container = entry.container
+        ran_s = (container.finished_ns - container.started_ns) / 1e9
+        entry.delay_s = next_delay_s(entry.delay_s, ran_s)
+        await asyncio.sleep(entry.delay_s)
+        async with entry.lock:
+            if entry.container.status is not Status.RESTARTING or entry.removed:
+                return
+            try:
+                await self.launch(entry)
+            except AtollError as error:
+                _log.warning("container %s could not be started again: %s", container.name, error.message)
+
+    async def _remove_anonymous(self, container: Container) -> None:
+        for mount in container.mounts:
+            if mount.kind is not MountKind.VOLUME or not mount.anonymous:
+                continue
+            if not self.users_of(mount.source) and self.preparer.volumes.has(mount.source):
+                await self._attempt(container, self.preparer.volumes.remove(mount.source, users=()))
+
+    def users_of(self, volume: str) -> list[str]:
+        """Ids of the containers that mount a volume."""
+        return [
+            entry.container.id
+            for entry in self.registry
+            if any(mount.kind is MountKind.VOLUME and mount.source == volume for mount in entry.container.mounts)
+        ]
+
+    async def _attempt(self, container: Container, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except (AtollError, OSError):
+            _log.exception("what container %s leaves is not all gone", container.name)
+
+
+def _nothing(entry: Entry) -> None:
+    return None
