@@ -33,7 +33,7 @@ def measure(effort: Effort) -> Section:
     with ExitStack() as stack:
         scene = stack.enter_context(Scene())
         within, cni, netavark, docker = map(scene.machine, ("engine", "cni", "netavark", "docker"))
-        pair = Worker(within, "bench.inprocess", str(scene.room(within)))
+        pair = Worker(within, "bench.inprocess", str(scene.room(within)), str(within.netns_directory))
         host = scene.machine("daemon")
         daemon = Atoll.on(host)
         peers: dict[str, Peer] = {

@@ -1,6 +1,7 @@
-"""The engine without its daemon, and the floor beside it, on one host: `python -m bench.inprocess DIRECTORY`.
+"""The engine without its daemon, and the floor beside it, on one host.
 
-Runs in the namespace that plays the host; everything it keeps is below DIRECTORY.
+`python -m bench.inprocess DIRECTORY NETNS_DIRECTORY` runs in the namespace that plays the host; what it keeps is below
+DIRECTORY.
 """
 
 import itertools
@@ -29,12 +30,12 @@ NETWORK = "dual"
 class Pair:
     """One engine and one floor, which have the host by turns."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, netns_directory: Path) -> None:
         arguments = Arguments(
             state=directory / "state",
             run=directory / "run",
             socket=directory / "run" / "atoll.sock",
-            netns_directory=directory / "netns",
+            netns_directory=netns_directory,
             log_level="info",
         )
         self._engine: Engine = start_engine(arguments, lambda event: None).engine
@@ -92,11 +93,11 @@ def _gist(told: dict[str, Any]) -> str:
     return " ".join(str(told.get(key, "")) for key in ("ifname", "mtu", "dst", "gateway", "dev")) + " ".join(addresses)
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, netns_directory: Path) -> None:
     """Serve `engine` and `floor`."""
-    pair = Pair(directory)
+    pair = Pair(directory, netns_directory)
     serve({"engine": pair.engine, "floor": pair.floor})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

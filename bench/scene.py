@@ -25,5 +25,5 @@ class Scene(Lab):
         return self
 
     def room(self, host: Host) -> Path:
-        """The directory of a host, for what a contestant keeps: what is mounted below its `netns` is unmounted."""
-        return host.netns_directory.parent
+        """The directory of a host, for what a contestant keeps."""
+        return host.state_directory.parent

@@ -29,7 +29,7 @@ class Cni:
 
     def __init__(self, host: Host, directory: Path) -> None:
         plugins = unpacked("cni") / "usr" / "lib" / "cni"
-        self._worker = Worker(host, "bench.peers.cni", str(plugins), str(directory))
+        self._worker = Worker(host, "bench.peers.cni", str(plugins), str(directory), str(host.netns_directory / "sandbox"))
 
     def attach(self, ports: Ports) -> float:
         """As Peer.attach."""
@@ -43,9 +43,9 @@ class Cni:
 class Plugins:
     """Runs the plugins one after another for one container at a time."""
 
-    def __init__(self, plugins: Path, directory: Path) -> None:
+    def __init__(self, plugins: Path, directory: Path, netns_path: str) -> None:
         self._plugins = plugins
-        self._netns = str(directory / "netns" / "sandbox")
+        self._netns = netns_path
         self._bridge = {
             "cniVersion": VERSION,
             "name": NETWORK,
@@ -110,11 +110,11 @@ class Plugins:
         return json.loads(done.stdout) if done.stdout else None
 
 
-def main(plugins: Path, directory: Path) -> None:
+def main(plugins: Path, directory: Path, netns_path: str) -> None:
     """Serve `attach` and `detach`."""
-    chain = Plugins(plugins, directory)
+    chain = Plugins(plugins, directory, netns_path)
     serve({"attach": chain.attach, "detach": chain.detach})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

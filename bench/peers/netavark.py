@@ -29,7 +29,7 @@ class Netavark:
 
     def __init__(self, host: Host, directory: Path) -> None:
         program = unpacked("netavark") / "usr" / "lib" / "podman" / "netavark"
-        self._worker = Worker(host, "bench.peers.netavark", str(program), str(directory))
+        self._worker = Worker(host, "bench.peers.netavark", str(program), str(directory), str(host.netns_directory / "sandbox"))
 
     def attach(self, ports: Ports) -> float:
         """As Peer.attach."""
@@ -43,9 +43,9 @@ class Netavark:
 class Program:
     """Runs netavark for one container at a time."""
 
-    def __init__(self, program: Path, directory: Path) -> None:
+    def __init__(self, program: Path, directory: Path, netns_path: str) -> None:
         self._command = [str(program), "--config", str(directory / "netavark")]
-        self._netns = str(directory / "netns" / "sandbox")
+        self._netns = netns_path
         self._options = b""
         (directory / "netavark").mkdir(exist_ok=True)
 
@@ -95,11 +95,11 @@ class Program:
             raise RuntimeError(f"netavark {verb}: {(done.stdout + done.stderr).decode().strip()}")
 
 
-def main(program: Path, directory: Path) -> None:
+def main(program: Path, directory: Path, netns_path: str) -> None:
     """Serve `attach` and `detach`."""
-    caller = Program(program, directory)
+    caller = Program(program, directory, netns_path)
     serve({"attach": caller.attach, "detach": caller.detach})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -83,7 +83,7 @@ def test_a_killed_lab_is_swept_by_the_next() -> None:
     process.stdout.close()
     sweep()
     assert not residents(left) and not namespaces_of(process.pid)
-    assert not list(Path("/tmp").glob(f"atoll-lab-{process.pid}-*"))
+    assert not [path for where in ("/tmp", "/run") for path in Path(where).glob(f"atoll-lab-{process.pid}-*")]
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -45,14 +45,15 @@ class Host(Namespace):
         path: Path,
         legs: tuple[Leg, ...],
         *,
-        directory: Path,
+        kept: Path,
+        volatile: Path,
         started: list[subprocess.Popen[str]],
     ) -> None:
         super().__init__(name, path, started)
         self.legs = legs
-        self.netns_directory = directory / "netns"
-        self.state_directory = directory / "state"
-        self.run_directory = directory / "run"
+        self.netns_directory = volatile / "netns"
+        self.state_directory = kept / "state"
+        self.run_directory = volatile / "run"
         for made in (self.netns_directory, self.state_directory, self.run_directory):
             made.mkdir(parents=True)
         self.daemon: Daemon | None = None

@@ -11,6 +11,8 @@ from atoll.lab.namespace import end_residents
 
 NETNS_DIRECTORY = Path("/run/netns")
 """Where `ip netns` keeps names."""
+VOLATILE_DIRECTORY = Path("/run")
+"""Where hosts keep what a reboot takes: in memory, as on a real one."""
 
 _LAB = re.compile(r"atoll-lab-(\d+)-")
 
@@ -40,7 +42,7 @@ def unmount_namespaces(directory: Path) -> None:
 def sweep() -> tuple[str, ...]:
     """Remove what labs of dead processes have left behind; the names of their namespaces and directories."""
     spaces = tuple(_stale(NETNS_DIRECTORY))
-    directories = tuple(_stale(Path(tempfile.gettempdir())))
+    directories = tuple(path for where in (Path(tempfile.gettempdir()), VOLATILE_DIRECTORY) for path in _stale(where))
     end_residents([*spaces, *(path for directory in directories for path in directory.glob("*/netns/*"))])
     for path in spaces:
         delete_namespace(path)

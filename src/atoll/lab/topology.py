@@ -13,7 +13,7 @@ from types import TracebackType
 
 from atoll.errors import InvalidRequest
 from atoll.lab.host import Host, Leg
-from atoll.lab.leftovers import NETNS_DIRECTORY, add_namespace, delete_namespace, sweep
+from atoll.lab.leftovers import NETNS_DIRECTORY, VOLATILE_DIRECTORY, add_namespace, delete_namespace, sweep
 from atoll.lab.namespace import Namespace, end_residents, end_started
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,11}\Z")
@@ -50,6 +50,7 @@ class Lab:
         sweep()
         self._prefix = "-".join(filter(None, ("atoll-lab", str(os.getpid()), label)))
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self._prefix}-"))
+        self._volatile = Path(tempfile.mkdtemp(prefix=f"{self._prefix}-", dir=VOLATILE_DIRECTORY))
         self._switches: dict[str, Switch] = {}
         self._hosts: dict[str, Host] = {}
         self._started: list[subprocess.Popen[str]] = []
@@ -71,7 +72,8 @@ class Lab:
     def host(self, name: str, *switches: Switch, forwarding: bool = False) -> Host:
         """A new host with a leg on each switch: eth0, eth1... With `forwarding` it's a router."""
         legs = tuple(Leg(f"eth{number}", switch, switch.deal()) for number, switch in enumerate(switches))
-        made = Host(name, self._namespace(name), legs, directory=self.directory / name, started=self._started)
+        kept, volatile = self.directory / name, self._volatile / name
+        made = Host(name, self._namespace(name), legs, kept=kept, volatile=volatile, started=self._started)
         self._hosts[name] = made
         made.plug()
         if forwarding:
@@ -101,7 +103,8 @@ class Lab:
         end_started(self._started)
         for path in paths:
             delete_namespace(path)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for directory in (self.directory, self._volatile):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def __enter__(self) -> "Lab":
         return self
