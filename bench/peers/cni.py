@@ -29,7 +29,8 @@ class Cni:
 
     def __init__(self, host: Host, directory: Path) -> None:
         plugins = unpacked("cni") / "usr" / "lib" / "cni"
-        self._worker = Worker(host, "bench.peers.cni", str(plugins), str(directory), str(host.netns_directory / "sandbox"))
+        sandbox = str(host.netns_directory / "sandbox")
+        self._worker = Worker(host, "bench.peers.cni", str(plugins), str(directory), sandbox)
 
     def attach(self, ports: Ports) -> float:
         """As Peer.attach."""

@@ -29,7 +29,8 @@ class Netavark:
 
     def __init__(self, host: Host, directory: Path) -> None:
         program = unpacked("netavark") / "usr" / "lib" / "podman" / "netavark"
-        self._worker = Worker(host, "bench.peers.netavark", str(program), str(directory), str(host.netns_directory / "sandbox"))
+        sandbox = str(host.netns_directory / "sandbox")
+        self._worker = Worker(host, "bench.peers.netavark", str(program), str(directory), sandbox)
 
     def attach(self, ports: Ports) -> float:
         """As Peer.attach."""
