@@ -19,7 +19,7 @@ import dns.rcode
 import pytest
 
 from atoll.dns.client import NameClient
-from atoll.dns.entries import Asker, Entry, Member
+from atoll.dns.entries import Asker, Member
 from atoll.dns.limits import Limits
 from atoll.kernel.namesockets import open_name_sockets
 from tests.netns.namespaces import eventually, inside, namespace, path_of
@@ -30,7 +30,8 @@ DB = Member("e-db", "net", ("db", "0123456789ab"), (ip_address("10.1.0.2"), ip_a
 WEB = Member("e-web", "net", ("web",), (ip_address("10.1.0.3"),))
 ALL = tuple(Member(f"e-{n}", "net", (f"c{n}", "all"), (ip_address(f"10.1.1.{n}"),)) for n in range(200))
 ONE, INTERNAL = Asker("s-one", (NET,)), Asker("s-two", (NET,), forward=False)
-FEW = Limits(attempt_s=0.5)
+SILENCE_S = 0.5
+FEW = Limits(answer_s=SILENCE_S * len(RESOLVERS))
 
 Hosts = tuple[str, str, str]
 
@@ -100,7 +101,7 @@ def test_changed_resolv_conf_counts_at_once(hosts: Hosts, client: NameClient) ->
         (client.path.parent / "resolv.conf").write_text(f"search x\nnameserver {RESOLVERS[1]}\n")
         start = time.monotonic()
         assert data(asked(hosts[1], "example.com")) == ["198.51.100.8"]
-        assert time.monotonic() - start < FEW.attempt_s
+        assert time.monotonic() - start < SILENCE_S
 
 
 def refusing(query: dns.message.Message) -> dns.message.Message:
@@ -131,7 +132,7 @@ def test_when_nobody_knows_it_is_said(hosts: Hosts, client: NameClient) -> None:
 
 
 def test_silent_resolvers_delay_no_name_of_ours_and_are_bounded(hosts: Hosts) -> None:
-    limits = Limits(attempt_s=2, asker_flights_max=50)
+    limits = Limits(answer_s=4, asker_flights_max=50)
     with (
         name_service(hosts[0], limits) as client,
         resolver(hosts[0], RESOLVERS[0], lambda query: None) as questions,
@@ -152,8 +153,7 @@ def test_silent_resolvers_delay_no_name_of_ours_and_are_bounded(hosts: Hosts) ->
         assert len(questions) == 50
 
 
-def test_change_is_live_within_10_ms(hosts: Hosts, client: NameClient) -> None:
-    entries: tuple[Entry, ...] = (DB, ONE)
+def test_change_is_seen_by_the_next_question(hosts: Hosts, client: NameClient) -> None:
     worst = 0.0
     with inside(hosts[1], lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
         sock.connect((NAME_SERVER, 53))
@@ -166,7 +166,7 @@ def test_change_is_live_within_10_ms(hosts: Hosts, client: NameClient) -> None:
             answer = dns.message.from_wire(sock.recv(512))
             worst = max(worst, time.monotonic() - start)
             assert data(answer) == [f"10.1.2.{number}"]
-    assert len(entries) == 2
+    assert worst < 0.2
     print(f"\na change and the question that sees it: at most {worst * 1e3:.1f} ms")
 
 

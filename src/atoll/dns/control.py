@@ -112,10 +112,11 @@ class NameService:
         served = self._served.get(key)
         return Listed(key, its_digest, served.netns if served is not None else 0)
 
-    def tick(self, now: float) -> bool:
-        """End what is late. True while anything waits for time to pass."""
-        waiting = [served.tcp.tick(now) for served in self._served.values()]
-        return self._forwarder.tick(now) or any(waiting)
+    def tick(self, now: float) -> None:
+        """End what is late."""
+        for served in self._served.values():
+            served.tcp.tick(now)
+        self._forwarder.tick(now)
 
     def close(self) -> None:
         """Serve nobody any more."""

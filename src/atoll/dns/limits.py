@@ -8,8 +8,8 @@ class Limits:
     """How much the name service takes on; the defaults are what the daemon uses.
 
     `flights_max` questions wait for other resolvers, of them `asker_flights_max` of one sandbox (Docker's 1,024); what
-    comes beyond fails at once. `attempt_s` is how long one resolver may take before the next one is asked, and
-    `servers_max` how many are asked (MAXNS, resolv.h), so all is over before a client's own 5 seconds are.
+    comes beyond fails at once. At most `servers_max` resolvers are asked (MAXNS, resolv.h), each for an equal share of
+    `answer_s`: all is over before a client's own 5 seconds are.
 
     `connections_max` TCP connections, of them `asker_connections_max` of one sandbox; others wait in the listen queue.
     One ends after `connection_idle_s` without progress. `pipelined_max` of its questions are in work at a time.
@@ -21,7 +21,7 @@ class Limits:
 
     flights_max: int = 4096
     asker_flights_max: int = 1024
-    attempt_s: float = 1.5
+    answer_s: float = 4.4
     servers_max: int = 3
     connections_max: int = 2048
     asker_connections_max: int = 64

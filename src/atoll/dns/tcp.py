@@ -59,13 +59,12 @@ class TcpServer:
             connection.end()
         self.loop.close(self._sock)
 
-    def tick(self, now: float) -> bool:
-        """End idle connections, accept again after a pause. True while there is something to wait for."""
+    def tick(self, now: float) -> None:
+        """End idle connections, accept again after a pause."""
         for connection in list(self._connections):
             connection.tick(now)
         if self._paused_until is not None and now >= self._paused_until:
             self._resume()
-        return bool(self._connections) or self._paused_until is not None
 
     def ended(self, connection: "_Connection") -> None:
         """A connection is over."""
@@ -87,12 +86,10 @@ class TcpServer:
                 return
             self._room.free -= 1
             self._connections.add(_Connection(self, client))
-            self.loop.request_tick()
 
     def _pause(self, seconds: float) -> None:
         self._paused_until = self.loop.clock() + seconds
         self.loop.change(self._sock, 0)
-        self.loop.request_tick()
 
     def _resume(self) -> None:
         self._paused_until = None

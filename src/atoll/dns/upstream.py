@@ -64,14 +64,12 @@ class Forwarder:
 
         self._flights.add(flight)
         seats.taken += 1
-        self.loop.request_tick()
         flight.start(ended)
 
-    def tick(self, now: float) -> bool:
-        """Go on to the next resolver where one is late. True while anybody waits."""
+    def tick(self, now: float) -> None:
+        """Go on to the next resolver where one is late; to be called a few times a second."""
         for flight in list(self._flights):
             flight.tick(now)
-        return bool(self._flights)
 
 
 class _Flight:
@@ -89,7 +87,8 @@ class _Flight:
         self._unsent = b""
         self._received = b""
         self._sock: socket.socket | None = None
-        self._late_at = 0.0
+        self._share_s = forwarder.limits.answer_s / max(1, len(servers))
+        self._late_at = forwarder.loop.clock()
         self._worst: bytes | None = None
         self._done: Done | None = None
 
@@ -108,6 +107,8 @@ class _Flight:
             if not self._servers:
                 self._end(self._worst or _failure(self._packet, self._query))
                 return
+            # From one to the next, not from now: what a resolver didn't use of its share is the next one's.
+            self._late_at += self._share_s
             with contextlib.suppress(OSError):
                 self._ask(self._servers.pop(0))
                 return
@@ -121,7 +122,6 @@ class _Flight:
         # An id of our own: the asker's may be one that somebody guesses.
         self._request = self._forwarder.random_bytes(2) + self._packet[2:]
         self._received = b""
-        self._late_at = loop.clock() + self._forwarder.limits.attempt_s
         if self._stream:
             failed = sock.connect_ex((str(server), PORT))
             if failed not in (0, errno.EINPROGRESS):
