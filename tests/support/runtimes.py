@@ -44,19 +44,19 @@ class Records:
 
 @dataclass
 class OneNamespace:
-    """All containers in one namespace; `sandboxes` are ids of the containers that have one."""
+    """All containers in one namespace; a file below `directory` says that a container has a sandbox."""
 
     netns: str
-    sandboxes: set[str] = field(default_factory=set)
+    directory: Path
 
     async def make_sandbox(self, container: Container) -> SandboxView:
-        self.sandboxes.add(container.id)
+        (self.directory / container.id).touch()
         return SandboxView(
             self.netns, hosts=(("192.0.2.7", (container.name,)),), nameservers=("192.0.2.1",), search=("test",)
         )
 
     async def remove_sandbox(self, container: Container) -> None:
-        self.sandboxes.discard(container.id)
+        (self.directory / container.id).unlink(missing_ok=True)
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Bench:
             records=records,
             network=self.network,
             now_ns=time.time_ns,
-            new_id=lambda: secrets.token_hex(32),
+            new_id=self.new_id,
             emit=self.events.append,
         )
         try:
@@ -102,11 +102,19 @@ class Bench:
         assert list(self.places.bundles.iterdir()) == []
         assert list(self.places.containers.iterdir()) == []
         assert Runc("runc", self.places.runtime_root).known() == []
-        assert self.network.sandboxes == set()
+        assert list(self.network.directory.iterdir()) == []
         assert self.conmons() == []
-        made = {event.container.id for event in self.events}
-        left = [path for path in Path("/sys/fs/cgroup").glob("*/atoll/*") if path.name in made]
-        assert left == []
+        assert [path for path in Path("/sys/fs/cgroup").glob("*/atoll/*") if path.name in self.ids()] == []
+
+    def ids(self) -> set[str]:
+        """Of all containers that there ever were."""
+        return set((self.directory / "ids").read_text().split()) if (self.directory / "ids").exists() else set()
+
+    def new_id(self) -> str:
+        made = secrets.token_hex(32)
+        with (self.directory / "ids").open("a") as file:
+            file.write(f"{made}\n")
+        return made
 
     def conmons(self) -> list[int]:
         """Pids of conmon processes of this bench."""
@@ -120,16 +128,18 @@ class Bench:
 def bench() -> Iterator[Bench]:
     """A place for runtimes; all that they made is gone at the end."""
     with TemporaryDirectory(prefix="at-runtime-") as directory, namespace("rt") as name:
-        made = Bench(Path(directory), OneNamespace(str(path_of(name))))
+        made = Bench(Path(directory), OneNamespace(str(path_of(name)), Path(directory) / "sandboxes"))
+        made.network.directory.mkdir()
         made.places.state.mkdir()
         made.places.run.mkdir()
         try:
             yield made
         finally:
-            _end(made)
+            end_all(made)
 
 
-def _end(made: Bench) -> None:
+def end_all(made: Bench) -> None:
+    """End every container of a bench, whatever state it is in."""
     for container_id in Runc("runc", made.places.runtime_root).known():
         command = ["runc", "--root", str(made.places.runtime_root), "delete", "--force", container_id]
         subprocess.run(command, check=False, capture_output=True)

@@ -77,6 +77,10 @@ class Launcher:
         except ProgramFailed as error:
             raise StartFailed(error.message, detail=error.detail) from error
 
+    def waits(self, container: Container) -> bool:
+        """Whether it is made and has not begun. Source: runc's FIFO, which its first process opens before it begins."""
+        return (self.places.runtime_root / container.id / "exec.fifo").exists()
+
     def conmon_pid(self, container_id: str) -> int:
         """conmon's pid, 0 when it is gone."""
         pid = process.read_pid(self.places.bundle(container_id) / "conmon.pid")

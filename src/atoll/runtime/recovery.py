@@ -11,13 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from atoll.errors import AtollError
-from atoll.model.container import Status
+from atoll.model.container import Container, Status
+from atoll.runtime.launching import CONMON_TIMEOUT_S
 from atoll.runtime.registry import Entry
 from atoll.runtime.restarts import starts_at_boot
 from atoll.runtime.runs import Runs
 from atoll.runtime.supervise import process
+from atoll.runtime.supervise.conmon import StartFailed
 from atoll.runtime.supervise.mounts import unmount_below
 from atoll.runtime.supervise.runc import Runc
+
+MADE_TIMEOUT_S = 10
+"""Longer than a runtime takes to make a container on a host that is busy."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +51,14 @@ async def _recover(runs: Runs, entry: Entry, *, booted: bool) -> None:
     container = entry.container
     if container.status.has_process:
         if runs.launcher.conmon_pid(container.id):
+            await _begin(runs, container)
             runs.watch(entry)
         else:
             await runs.settle(entry)
-    elif container.status is Status.RESTARTING:
+        return
+    # What a start had made when the daemon died, or an end had not yet taken away.
+    await runs.clear(container)
+    if container.status is Status.RESTARTING:
         runs.restart_later(entry)
     elif container.status is Status.EXITED and container.host.auto_remove:
         await runs.remove(entry, volumes=True)
@@ -58,19 +67,30 @@ async def _recover(runs: Runs, entry: Entry, *, booted: bool) -> None:
         runs.restart_later(entry)
 
 
+async def _begin(runs: Runs, container: Container) -> None:
+    """Let a container begin that is stored as running, if the daemon died before it did."""
+    if not runs.launcher.waits(container):
+        return
+    try:
+        await runs.launcher.begin(container)
+    except StartFailed:
+        # The runtime that the dead daemon had asked may have been first.
+        if runs.launcher.waits(container):
+            await runs.launcher.runc(container).delete(container.id)
+
+
 async def _sweep(runs: Runs, running: set[str]) -> None:
     """Take away what belongs to no container that runs, and the files of containers that there aren't."""
     places = runs.places
-    # A conmon that was about to make a container when the daemon died would go on.
-    for container_id, pid in _conmons(places.bundles).items():
-        if container_id not in running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            await process.ended(pid)
+    stray = {name: pid for name, pid in _conmons(places.bundles).items() if name not in running}
+    for container_id, pid in stray.items():
+        await _made(places.bundle(container_id), pid)
     runc = Runc("runc", places.runtime_root)
     for container_id in runc.known():
         if container_id not in running:
             await _attempt(container_id, runc.delete(container_id))
+    for pid in stray.values():
+        await _gone(pid)
     for bundle in places.bundles.iterdir():
         if bundle.name not in running:
             await _attempt(bundle.name, unmount_below(bundle))
@@ -79,6 +99,26 @@ async def _sweep(runs: Runs, running: set[str]) -> None:
         if kept.name not in runs.registry:
             await _attempt(kept.name, unmount_below(kept))
             await asyncio.to_thread(shutil.rmtree, kept, ignore_errors=True)
+
+
+async def _made(bundle: Path, pid: int) -> None:
+    """Wait until a conmon that goes on without its daemon has made its container, or failed to.
+
+    Killed in the middle, the runtime would leave traces that it doesn't know itself.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(MADE_TIMEOUT_S):
+            while process.start_ticks(pid) and not (bundle / "pid").exists():
+                await asyncio.sleep(0.02)
+
+
+async def _gone(pid: int) -> None:
+    """Wait for a conmon whose container is gone; one that stays is killed."""
+    try:
+        await asyncio.wait_for(process.ended(pid), CONMON_TIMEOUT_S)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def _attempt(name: str, step: Awaitable[None]) -> None:
