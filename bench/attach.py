@@ -19,8 +19,8 @@ from bench.worker import Worker
 PORTS = [(8080, 80)]
 STORM_FIRST = 10_000
 """Host port of the first attach in a storm; each of them publishes the next."""
-TEXT = """A namespace, its cable, addresses and routes of both families and one published port, of a sandbox at a time. *Floor*
-are the very bytes that the engine sends for it to rtnetlink and nftables, the sockets it binds and the rows it
+TEXT = """A namespace, its cable, addresses and routes of both families and one published port, of a sandbox at a time.
+*Floor* are the very bytes that the engine sends for it to rtnetlink and nftables, the sockets it binds and the rows it
 commits, sent again in a bare loop without claiming, planning, looking or encoding, on a namespace that it makes at
 that moment; the engine takes one that was made in advance. *Engine* is its verb called in a process, *daemon* the
 whole HTTP request. CNI is bridge with host-local, then portmap; netavark's addresses are given; neither is charged for

@@ -79,6 +79,8 @@ def _of_endpoint(world: World, endpoint: Endpoint) -> str:
 def _of_sandbox(before: World, after: World, sandbox_id: str) -> Iterator[FlushConntrack]:
     old, new = before.sandboxes.get(sandbox_id), after.sandboxes.get(sandbox_id)
     name = next((sandbox.name for sandbox in (new, old) if sandbox), sandbox_id)
+    if old is None and (new is None or not new.bindings):
+        return
     gone = _endpoints(before, old).keys() - _endpoints(after, new).keys()
     free = frozenset(address.ip for endpoint_id in gone for address in before.endpoints[endpoint_id].addresses)
     for binding in _moved(before, old, after, new, free):

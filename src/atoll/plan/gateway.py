@@ -11,10 +11,15 @@ def gateway_endpoint(world: World, sandbox_id: str, family: Family) -> tuple[Net
 
     Source: Docker 28's rule for `gw-priority`. None when no network of the sandbox leads out.
     """
-    candidates = [
-        (world.networks[endpoint.network_id], endpoint)
-        for endpoint in world.endpoints_of(sandbox_id)
-        if endpoint.address(family) is not None
-    ]
-    leading_out = [(network, endpoint) for network, endpoint in candidates if not network.internal]
-    return min(leading_out, key=lambda pair: (-pair[1].gateway_priority, pair[0].name), default=None)
+    best: tuple[Network, Endpoint] | None = None
+    for endpoint in world.endpoints_of(sandbox_id):
+        network = world.networks[endpoint.network_id]
+        if network.internal or endpoint.address(family) is None:
+            continue
+        if best is None or _order(network, endpoint) < _order(*best):
+            best = network, endpoint
+    return best
+
+
+def _order(network: Network, endpoint: Endpoint) -> tuple[int, str]:
+    return -endpoint.gateway_priority, network.name
