@@ -191,6 +191,18 @@ def test_names_go_on_without_a_daemon_and_change_with_the_next_one(host: DaemonH
     assert host.must("GET", "/atoll/status")["Degraded"] == []
 
 
+def test_killed_name_service_is_back_at_once(host: DaemonHost) -> None:
+    network(host, "front", "10.1.0.0/24")
+    one, two = sandbox(host, "one", {"Network": "front"}), sandbox(host, "two", {"Network": "front"})
+    time.sleep(1.5)  # until it is watched
+    for _ in range(2):
+        begun = time.monotonic()
+        os.kill(service(host).pid(), signal.SIGKILL)
+        eventually(lambda: _answered(one) == [address(two, "front")], seconds=5)
+        print(f"\nanswered again after {time.monotonic() - begun:.2f} s")
+    assert host.must("GET", "/atoll/status")["Degraded"] == []
+
+
 def test_killed_name_service_is_back_with_the_next_change(host: DaemonHost) -> None:
     network(host, "front", "10.1.0.0/24")
     one, two = sandbox(host, "one", {"Network": "front"}), sandbox(host, "two", {"Network": "front"})

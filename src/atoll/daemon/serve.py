@@ -20,7 +20,8 @@ from atoll.daemon.arguments import Arguments
 from atoll.daemon.listener import BACKLOG, listen, notify_manager
 from atoll.daemon.notices import follow_notices, sweep_regularly
 from atoll.daemon.queue import EngineQueue
-from atoll.daemon.wiring import Parts, start_engine
+from atoll.daemon.servicewatch import follow_service
+from atoll.daemon.wiring import NAMES_NAME, Parts, start_engine
 from atoll.engine.events import Event
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ async def serve(arguments: Arguments) -> None:
         parts = await queue.run(start_engine, arguments, emit)
         try:
             backend = _backend(arguments, parts, queue, events, ended)
-            async with _served(arguments, backend), _followed(parts, queue):
+            async with _served(arguments, backend), _followed(arguments, parts, queue):
                 manager = os.environ.get("NOTIFY_SOCKET", "")
                 notify_manager(manager, "READY=1")
                 _log.info("serving %s, state in %s", arguments.socket, arguments.state)
@@ -103,12 +104,13 @@ async def _accept(runner: web.AppRunner, listening: socket.socket) -> asyncio.Se
 
 
 @asynccontextmanager
-async def _followed(parts: Parts, queue: EngineQueue) -> AsyncIterator[None]:
+async def _followed(arguments: Arguments, parts: Parts, queue: EngineQueue) -> AsyncIterator[None]:
     """Repairs and background work, as long as the block lasts."""
     queue.set_idle(parts.engine.idle)
     tasks = [
         asyncio.create_task(follow_notices(parts.monitor, parts.engine, queue)),
         asyncio.create_task(sweep_regularly(parts.engine, queue)),
+        asyncio.create_task(follow_service(arguments.run / NAMES_NAME, parts.engine.renew_names, queue)),
     ]
     # The first slice of what the start left to do comes with the first call.
     await queue.run(lambda: None)

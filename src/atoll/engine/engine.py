@@ -83,6 +83,7 @@ class Engine:
         self.connect = self._sandboxes.connect
         self.disconnect = self._sandboxes.disconnect
         self.follow_names = self._context.follow_names
+        self.renew_names = self._context.start_names
 
     @property
     def world(self) -> World:
