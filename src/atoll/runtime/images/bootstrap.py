@@ -67,6 +67,12 @@ nogroup:x:65534:
 _ARCHITECTURES: Mapping[str, str] = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
+def architecture() -> str:
+    """This host's, as images name it."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
 async def bootstrap(images: ImageStore) -> Image:
     """Make busybox:latest. Raises Unsupported where busybox is missing, StoreFull."""
     busybox = Path(found("busybox"))
@@ -107,9 +113,8 @@ def _member(path: str, mode: int, kind: bytes) -> tarfile.TarInfo:
 
 
 def _config(diff_ids: Sequence[str]) -> bytes:
-    machine = platform.machine()
     document = {
-        "architecture": _ARCHITECTURES.get(machine, machine),
+        "architecture": architecture(),
         "config": {"Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
         "created": CREATED,
         "history": [{"created": CREATED, "created_by": "busybox-static"}],

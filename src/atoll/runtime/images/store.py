@@ -28,11 +28,11 @@ CONFIG_MAX_BYTES = 4 << 20
 
 
 class ImageStore:
-    """The images below one directory, for one event loop. Look-ups read no file."""
+    """The images below one directory, for one event loop. Look-ups read no file; `new_name` names what is new."""
 
     def __init__(self, directory: Path, *, new_name: Callable[[], str]) -> None:
         self._directory = directory
-        self._new_name = new_name
+        self.new_name = new_name
         self.layers = Layers(directory / "layers", new_name=new_name)
         self._changing = asyncio.Lock()
         """Held while layers are there that no image names yet, and while such are removed."""
@@ -168,7 +168,7 @@ class ImageStore:
 
     def _write(self, name: str, content: bytes) -> None:
         path = self._directory / name
-        fresh = path.with_name(f"{path.name}.{self._new_name()}")
+        fresh = path.with_name(f"{path.name}.{self.new_name()}")
         with fresh.open("wb") as file:
             file.write(content)
             file.flush()

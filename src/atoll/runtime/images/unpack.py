@@ -39,16 +39,18 @@ class Refused(Exception):
 
 
 class HashedInput:
-    """A stream that is read once, and the digest and the size of what was read."""
+    """A stream that is read once, and the digest and the number of bytes of what was read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
+        self.count = 0
 
     def read(self, size: int = -1) -> bytes:
         """As a file does."""
         chunk = self._stream.read(size)
         self._digest.update(chunk)
+        self.count += len(chunk)
         return chunk
 
     def digest(self) -> str:
@@ -192,14 +194,27 @@ def unpack(stream: IO[bytes], shift: int = 0) -> tuple[str, int]:
         with tarfile.open(
             fileobj=cast(IO[bytes], source), mode="r|", encoding="utf-8", errors="surrogateescape"
         ) as archive:
-            while (member := archive.next()) is not None:
+            end = 0
+            while (member := _next(archive, source, end)) is not None:
                 unpacker.put(archive, member)
+                end = member.offset_data + (member.size if member.isreg() else 0)
                 # It would remember every one.
                 archive.members.clear()  # type: ignore[attr-defined]
         unpacker.close()
         return source.digest(), unpacker.size_bytes
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, UnicodeError, ValueError) as error:
         raise Refused(f"not an archive that can be read: {error}") from None
+
+
+def _next(archive: tarfile.TarFile, source: HashedInput, end: int) -> tarfile.TarInfo | None:
+    """The next member, after one whose content goes to `end`."""
+    try:
+        return archive.next()
+    except tarfile.ReadError:
+        # Some write no padding after the last one's, and no mark of the end: umoci, for one.
+        if end and end <= source.count < end + tarfile.BLOCKSIZE and not source.read(1):
+            return None
+        raise
 
 
 def confine(directory: str) -> None:
