@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from atoll.errors import KernelError, StoreFull
 from atoll.kernel.kernel import Kernel, Locate, StepFailed
-from atoll.model.items import Item, State
+from atoll.model.items import Element, Item, State
 from atoll.model.ops import Step
 from atoll.model.world import Change, World
 from atoll.store.store import Store
@@ -67,9 +67,9 @@ class DyingKernel:
         self._fuse.pass_points(1)
         return reaped
 
-    def prepare(self) -> bool:
+    def prepare(self, elements: Iterable[Element] | None = None) -> bool:
         """As the kernel does."""
-        return self._kernel.prepare()
+        return self._kernel.prepare(elements)
 
     def purge(self) -> None:
         """As the kernel does."""

@@ -35,6 +35,7 @@ _OPTIONS = (
     ),
     ("log_level", "--log-level", "LEVEL", "debug, info, warning or error (default: info)"),
 )
+_SHARED, _SHARED_TEXT = "--shared-tables", "let other programs change the nftables tables: what they do is mended"
 
 
 def add_daemon(command: Command) -> None:
@@ -72,6 +73,7 @@ def add_purge(command: Command) -> None:
 def _daemon_options(command: Command) -> None:
     for dest, flag, metavar, text in _OPTIONS:
         command.add_argument(flag, dest=dest, metavar=metavar, help=text)
+    command.add_argument(_SHARED, dest="shared_tables", action="store_true", help=_SHARED_TEXT)
 
 
 def _run_option(command: Command) -> None:
@@ -87,6 +89,8 @@ def _daemon_arguments(args: argparse.Namespace, client: Client) -> list[str]:
         value = getattr(args, dest)
         if value is not None:
             words += (flag, str(Path(value).absolute()) if metavar == "DIR" else value)
+    if args.shared_tables:
+        words.append(_SHARED)
     return [*words, "--socket", str(Path(client.socket_path).absolute())]
 
 

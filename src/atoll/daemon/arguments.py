@@ -22,6 +22,7 @@ class Arguments:
     netns_directory: Path
     log_level: str
     resolv_conf: Path = RESOLV_CONF
+    shared_tables: bool = False
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
@@ -39,6 +40,9 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         default=RESOLV_CONF,
         help="the resolvers that names of others are asked of",
     )
+    parser.add_argument(
+        "--shared-tables", action="store_true", help="let others change our nftables tables, as before Linux 6.9"
+    )
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
     given = parser.parse_args(argv)
     run: Path = given.run.absolute()
@@ -48,5 +52,6 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         socket=given.socket.absolute() if given.socket else run / "atoll.sock",
         netns_directory=given.netns_dir.absolute(),
         resolv_conf=given.resolv_conf.absolute(),
+        shared_tables=given.shared_tables,
         log_level=given.log_level,
     )

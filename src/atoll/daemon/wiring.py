@@ -58,7 +58,7 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
         stack.callback(NamespaceClaim().release)
         store = SqliteStore(arguments.state / STORE_NAME)
         stack.callback(store.close)
-        firewall = Firewall()
+        firewall = Firewall(shared=arguments.shared_tables)
         stack.callback(firewall.close)
         kernel = RealKernel(firewall, flush)
         stack.callback(kernel.close)

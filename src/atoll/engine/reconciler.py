@@ -111,15 +111,16 @@ class Reconciler:
 
     def repair_rules(self, by: str) -> None:
         """Put the tables back as they should be after somebody else changed them. `by` names who, for the event."""
-        built = self._kernel.prepare()
         world = self._path.world
         wanted = _elements(self._path.compiled(Scope.everything(world)))
+        built = self._kernel.prepare(element for element in wanted.values() if isinstance(element, Element))
         found = _elements(self._kernel.survey((), locate_in(world)))
         steps = diff(wanted, found, reason_in(world))
         if built or steps:
-            _log.warning("firewall: tables changed by %s, %d elements put back", by, len(steps))
+            count = len(wanted) if built else len(steps)
+            _log.warning("firewall: tables changed by %s, %d elements put back", by, count)
             self._apply(steps, HOST, "daemon")
-            attributes = {"what": f"tables {' and '.join(TABLES)}", "by": by, "steps": str(len(steps))}
+            attributes = {"what": f"tables {' and '.join(TABLES)}", "by": by, "steps": str(count)}
             self._emit(Event("daemon", "repair", HOST, self._host.now_ns(), attributes))
 
     def forget(self, object_id: str) -> None:

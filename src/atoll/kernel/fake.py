@@ -63,9 +63,11 @@ class FakeKernel:
         """The namespace at `path` dies, with all that `sandbox` has in it."""
         self._remove(Netns(sandbox, path))
 
-    def prepare(self) -> bool:
+    def prepare(self, elements: Iterable[Element] | None = None) -> bool:
         """See Kernel."""
         built, self._table = not self._table, True
+        if built and elements is not None:
+            self._state.update({element.key: element for element in elements})
         return built
 
     def reap(self) -> int:

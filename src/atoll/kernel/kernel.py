@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from atoll.errors import AtollError
-from atoll.model.items import Item, Key, State
+from atoll.model.items import Element, Item, Key, State
 from atoll.model.ops import Step
 from atoll.model.sandbox import NetnsEvidence
 
@@ -49,10 +49,11 @@ class StepFailed(Exception):
 class Kernel(Protocol):
     """One host's kernel as the engine sees it. Used by one thread."""
 
-    def prepare(self) -> bool:
+    def prepare(self, elements: Iterable[Element] | None = None) -> bool:
         """Make sure that our nftables tables are there with their rules; True when one had to be built.
 
-        A table that is right is not touched. Raises KernelError, Unsupported.
+        A table that is right is not touched. One that is built gets these `elements` in the same transaction, and
+        otherwise those that are there. Raises KernelError, Unsupported.
         """
         ...
 

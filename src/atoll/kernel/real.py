@@ -24,8 +24,8 @@ class Table(ElementChanges, Protocol):
         """True when no other process can change it."""
         ...
 
-    def ensure(self) -> bool:
-        """Make it present and right; True when something had to be built."""
+    def ensure(self, elements: Iterable[Element] | None = None) -> bool:
+        """Make it present and right; True when something had to be built, with `elements` or those that are there."""
         ...
 
     def delete(self) -> None:
@@ -75,9 +75,9 @@ class RealKernel:
         """Wait until every effect of the steps so far is done: for those that look at the effects."""
         self._effects.drain()
 
-    def prepare(self) -> bool:
+    def prepare(self, elements: Iterable[Element] | None = None) -> bool:
         """See Kernel."""
-        return self._table.ensure()
+        return self._table.ensure(elements)
 
     def reap(self) -> int:
         """See Kernel."""

@@ -261,10 +261,10 @@ State = dict[Key, Item]
 
 def state_of(*items: Item) -> State:
     """A state from items; asserts that no two of different content share a key."""
-    state: State = {}
-    for item in items:
-        there = state.setdefault(item.key, item)
-        assert there is item or there == item, f"two states for {item.key}"
+    state: State = {item.key: item for item in items}
+    if len(state) < len(items):
+        for item in items:
+            assert state[item.key] == item, f"two states for {item.key}"
     return state
 
 

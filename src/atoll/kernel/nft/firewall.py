@@ -20,13 +20,14 @@ from atoll.model.ops import Op, Verb
 class Firewall:
     """The tables `inet atoll` and `bridge atoll` of the calling thread's network namespace. Used by one thread.
 
-    Making it changes nothing; `ensure` does. Raises Unsupported without libnftables.
+    Making it changes nothing; `ensure` does. They are made its own, where the kernel can, unless they are to be
+    `shared`. Raises Unsupported without libnftables.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
         self._library = Library()
         self._netlink = NetfilterSocket(self._library.fd)
-        self._tables = {family: Table(self._netlink, family) for family in TableFamily}
+        self._tables = {family: Table(self._netlink, family, shared=shared) for family in TableFamily}
         self._elements = Elements(self._netlink)
         self._rules = {family: load_rules(family) for family in TableFamily}
         self._owned = False
@@ -48,14 +49,17 @@ class Firewall:
         self._owned = self._owned or all(table.owned for table in self._tables.values())
         return self._owned
 
-    def ensure(self) -> bool:
+    def ensure(self, elements: Iterable[Element] | None = None) -> bool:
         """Make tables and rules present, ours and right; True when something had to be built.
 
-        A table that is right stays untouched, and elements stay across a rebuild, though their counts begin again.
-        Raises Unavailable when another process owns a table, KernelError.
+        A table that is right stays untouched. One that is built holds these `elements`, or by default those that it
+        held, though their counts begin again; all in one transaction. Raises Unavailable when another process owns a
+        table, KernelError.
         """
         wrong = [family for family, table in self._tables.items() if table.claim() or not self._is_right(family)]
-        if wrong:
+        if wrong and elements is not None:
+            self._build(wrong, [element for element in elements if SETS[element.set].family in wrong])
+        elif wrong:
             self._build(wrong, self._kept(wrong))
         return bool(wrong)
 
@@ -133,8 +137,12 @@ class Firewall:
     def _build(self, families: Sequence[TableFamily], elements: Sequence[Element]) -> None:
         scripts = []
         for family in families:
-            old = self._tables[family].content()
-            scripts.append(build_script(self._rules[family], elements, old_chains=old.chains, old_sets=old.sets))
+            rules, table = self._rules[family], self._tables[family]
+            if table.status() is None:
+                scripts.append(build_script(rules, elements, missing=True))
+            else:
+                old = table.content()
+                scripts.append(build_script(rules, elements, old_chains=old.chains, old_sets=old.sets))
         self._library.run("".join(scripts))
         for family in families:
             table = self._tables[family]

@@ -76,15 +76,20 @@ def parse_rules(source: str) -> Ruleset:
 
 
 def build_script(
-    rules: Ruleset, elements: Iterable[Element], *, old_chains: Iterable[str], old_sets: Iterable[tuple[str, bool]]
+    rules: Ruleset,
+    elements: Iterable[Element],
+    *,
+    old_chains: Iterable[str] = (),
+    old_sets: Iterable[tuple[str, bool]] = (),
+    missing: bool = False,
 ) -> str:
     """Commands that turn the table's content into the rules and those of `elements` that are its own, whatever it was.
 
     `old_chains` and `old_sets` (name, whether a map) are there now; all go and come in the same transaction, so no
-    packet meets a table without rules.
+    packet meets a table without rules. `missing`: there is no table yet.
     """
     where = rules.family.table
-    lines = [f"flush table {where}"]
+    lines = [f"{'add' if missing else 'flush'} table {where}"]
     lines += [f"delete chain {where} {name}" for name in old_chains]
     lines += [f"delete {'map' if is_map else 'set'} {where} {name}" for name, is_map in old_sets]
     lines += [f"add {kind} {where} {name} {spec}" for kind, name, spec in rules.sets]

@@ -86,11 +86,12 @@ class PlacedCount:
 
 
 class Table:
-    """Our table of a family in the network namespace of `netlink`."""
+    """Our table of a family in the network namespace of `netlink`. A `shared` one is nobody's own."""
 
-    def __init__(self, netlink: NetfilterSocket, family: TableFamily) -> None:
+    def __init__(self, netlink: NetfilterSocket, family: TableFamily, *, shared: bool = False) -> None:
         self._netlink = netlink
         self._family = family
+        self._shared = shared
 
     def status(self) -> Status | None:
         """The table as it is, None when there is none."""
@@ -116,10 +117,15 @@ class Table:
     def claim(self) -> bool:
         """Make the table, or adopt the orphan, owned where the kernel can. True when it was made, and so is empty.
 
-        A plain table stays plain: the kernel can't turn it, and replacing it would open a gap. Raises
-        Unavailable when another process owns it.
+        A plain table stays plain: the kernel can't turn it, and replacing it would open a gap. One that is to be shared
+        is left to who fills it, and an owner's orphan removed before. Raises Unavailable when another process owns it.
         """
         status = self.status()
+        if self._shared and not (status and status.owner):
+            if status is not None and status.flags & TableFlag.PERSIST:
+                self.delete()
+                return True
+            return status is None
         if status is not None:
             if status.flags & TableFlag.OWNER and status.owner != self._netlink.port_id:
                 raise _owned_by_another(self._family, status.owner)
