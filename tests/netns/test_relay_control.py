@@ -1,7 +1,6 @@
 """What the daemon says to the relay, and what becomes of ports when either of them dies."""
 
 import os
-import re
 import resource
 import shutil
 import signal
@@ -11,15 +10,15 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from atoll.errors import InvalidRequest
 from atoll.model.ports import Protocol
-from atoll.relay.client import RelayClient
-from atoll.service.packet import SOCKETS_MAX
+from atoll.relay.client import Offer, RelayClient
+from atoll.relay.messages import KEY_PORTS_MAX
 from tests.netns.namespaces import eventually, inside, path_of
 from tests.support.relayed import (
     PORT,
@@ -114,7 +113,7 @@ def bound_row(name: str, first: int, count: int, protocol: Protocol = TCP) -> It
 @pytest.mark.parametrize("protocol", [TCP, UDP])
 def test_ports_of_a_key_lead_to_ports_in_a_row(hosts: Row, protocol: Protocol) -> None:
     asked, inner = (20000, 20031, 20063), 30000
-    with relay(hosts) as client, bound_row(hosts.host, 20000, SOCKETS_MAX, protocol) as held, ExitStack() as stack:
+    with relay(hosts) as client, bound_row(hosts.host, 20000, KEY_PORTS_MAX, protocol) as held, ExitStack() as stack:
         # In any order: a socket knows its port.
         serve(client, {"range": target(protocol, port=inner)}, {"range": held[::-1]})
         for port in asked:
@@ -129,7 +128,7 @@ def test_ports_of_a_key_lead_to_ports_in_a_row(hosts: Row, protocol: Protocol) -
         entry = client.entries()["range"]
         assert (entry.target, entry.open, entry.total) == (target(protocol, port=inner), 3, 3)
         taken = [stack.enter_context(each) for each in client.take("range")]
-        assert [each.getsockname()[1] for each in taken] == list(range(20000, 20000 + SOCKETS_MAX))
+        assert [each.getsockname()[1] for each in taken] == list(range(20000, 20000 + KEY_PORTS_MAX))
 
         with tcp_server(hosts.endpoint, echo, 40063) if protocol is TCP else udp_server(hosts.endpoint, 40063):
             serve(client, {"range": target(protocol, port=40000)})
@@ -140,22 +139,22 @@ def test_ports_of_a_key_lead_to_ports_in_a_row(hosts: Row, protocol: Protocol) -
 def test_sockets_that_are_no_row_of_ports_are_refused(hosts: Row) -> None:
     with relay(hosts) as client, bound_row(hosts.host, 20000, 3) as held, bound(hosts.host, TCP, "::1", 20003) as other:
         for sockets in (held[::2], [*held, other], [*held, held[0]]):
-            failed = client.sync({"range": target()}, lambda _key, sockets=sockets: nullcontext(sockets))
-            assert failed == {"range": "relay: the sockets of relay key 'range' are not one address's ports in a row"}
-        failed = client.sync({"range": target(port=65534)}, lambda _key: nullcontext(held))
-        assert failed == {"range": "relay: relay key 'range' leads to ports above 65535"}
+            failed = client.sync({"range": Offer(target(), sockets)})
+            assert failed == {"range": "the sockets are not one address's ports in a row"}
+        failed = client.sync({"range": Offer(target(port=65534), held)})
+        assert failed == {"range": "the ports lead to ports above 65535"}
         serve(client, {"range": target(port=65533)}, {"range": held})
-        failed = client.sync({"range": target(port=65534)}, lambda _key: nullcontext(held))
-        assert failed == {"range": "relay: relay key 'range' leads to ports above 65535"}
+        failed = client.sync({"range": Offer(target(port=65534), held)})
+        assert failed == {"range": "the ports lead to ports above 65535"}
         assert client.entries()["range"].target == target(port=65533)
 
 
 @pytest.mark.parametrize("files_max", [40, 100])
 def test_range_that_the_limit_of_files_cuts_is_not_served_at_all(hosts: Row, files_max: int) -> None:
-    with relay(hosts) as client, bound_row(hosts.host, 20000, SOCKETS_MAX) as held:
+    with relay(hosts) as client, bound_row(hosts.host, 20000, KEY_PORTS_MAX) as held:
         resource.prlimit(client.pid(), resource.RLIMIT_NOFILE, (files_max, 20000))
-        failed = client.sync({"range": target()}, lambda _key: nullcontext(held))
-        assert re.search(r"no file left to open of 40|too many open files", failed["range"])
+        failed = client.sync({"range": Offer(target(), held)})
+        assert failed["range"].endswith(f"no file left to open of {files_max}")
         for port in (20000, 20063):
             with pytest.raises(ConnectionRefusedError):
                 connect(hosts.client, port=port)
@@ -167,7 +166,7 @@ def test_range_that_the_limit_of_files_cuts_is_not_served_at_all(hosts: Row, fil
 def test_removed_ports_are_free_at_once(hosts: Row) -> None:
     with relay(hosts) as client:
         for _ in range(30):
-            with bound_row(hosts.host, 20000, SOCKETS_MAX) as lent:
+            with bound_row(hosts.host, 20000, KEY_PORTS_MAX) as lent:
                 serve(client, {"range": target()}, {"range": lent})
             with pytest.raises(AssertionError, match="taken"):
                 bound(hosts.host, port=20000)
@@ -177,18 +176,18 @@ def test_removed_ports_are_free_at_once(hosts: Row) -> None:
 def test_killed_daemon_is_not_noticed_by_clients(hosts: Row, tmp_path: Path) -> None:
     path = Path(tempfile.mkdtemp(prefix="at-relay-")) / "relay"
     daemon = f"""
-        import contextlib, ipaddress, pathlib, signal
+        import ipaddress, pathlib, signal
         from atoll.kernel.portsocket import bind_port
         from atoll.model.ports import Protocol
-        from atoll.relay.client import RelayClient
-        from atoll.relay.wire import RelayTarget
-        target = {{}}
-        held = {{}}
+        from atoll.relay.client import Offer, RelayClient
+        from atoll.relay.messages import RelayTarget
+        desired = {{}}
         for protocol in (Protocol.TCP, Protocol.UDP):
-            held[protocol.word] = bind_port(protocol, ipaddress.ip_address("::"), {PORT})
-            target[protocol.word] = RelayTarget(protocol, ipaddress.ip_address("10.9.0.2"), {PORT})
+            held = bind_port(protocol, ipaddress.ip_address("::"), {PORT})
+            target = RelayTarget(protocol, ipaddress.ip_address("10.9.0.2"), {PORT})
+            desired[protocol.word] = Offer(target, [held])
         client = RelayClient(pathlib.Path({str(path)!r}))
-        assert client.sync(target, lambda key: contextlib.nullcontext([held[key]])) == {{}}
+        assert client.sync(desired) == {{}}
         print("serving", flush=True)
         signal.pause()
     """
@@ -240,11 +239,11 @@ def test_second_relay_on_one_path_is_refused(hosts: Row) -> None:
 
 def test_socket_of_the_wrong_kind_is_refused_by_name(hosts: Row) -> None:
     with relay(hosts) as client, bound(hosts.host, UDP) as udp, bound(hosts.host, TCP) as tcp:
-        failed = client.sync({"web": target(), "dns": target(UDP)}, lambda _key: nullcontext([udp]))
-        assert failed == {"web": "relay: a socket of relay key 'web' is not a bound tcp socket"}
+        failed = client.sync({"web": Offer(target(), [udp]), "dns": Offer(target(UDP), [udp])})
+        assert failed == {"web": "a socket is not a bound tcp socket"}
         assert list(client.entries()) == ["dns"]
-        failed = client.sync({"web": target()}, lambda _key: nullcontext([]))
-        assert failed == {"web": "relay: relay key 'web' is new, and no socket came with it"}
+        failed = client.sync({"web": Offer(target(), [])})
+        assert failed == {"web": "the key is new, and no socket came with it"}
         with pytest.raises(InvalidRequest, match="'web' is not served"):
             client.take("web")
         serve(client, {"web": target()}, {"web": [tcp]})

@@ -1,6 +1,6 @@
 """From the engine's needs to the relay: long ranges are served, conflicts named, and a successor takes over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
@@ -43,8 +43,20 @@ def binding(first: int, last: int, *, inner: int = 0, protocol: Protocol = TCP) 
     return PortBinding(protocol, None, PortRange(first, last), PortRange(inner or first, (inner or first) + length))
 
 
-def need(wanted: PortBinding, owner: str = OWNER) -> RelayNeed:
-    return RelayNeed(owner, wanted, ip_address(ENDPOINT))
+def need(*wanted: PortBinding) -> RelayNeed:
+    return RelayNeed(OWNER, wanted, ip_address(ENDPOINT))
+
+
+def told(
+    hosts: Row, relaying: Relaying, needs: tuple[RelayNeed, ...], gone: tuple[RelayNeed, ...] | None = None
+) -> Mapping[str, str]:
+    """What the relay can't serve when it is told."""
+
+    def tell() -> Mapping[str, str]:
+        answer = relaying(needs, gone)
+        return answer()
+
+    return inside(hosts.host, tell)
 
 
 @contextmanager
@@ -60,9 +72,9 @@ def held(hosts: Row, client: RelayClient, *bindings: PortBinding) -> Iterator[So
 def serving(hosts: Row, client: RelayClient, *bindings: PortBinding) -> Iterator[SocketHolder]:
     """A holder that has `bindings`, which the relay serves."""
     with held(hosts, client, *bindings) as holder:
-        assert inside(hosts.host, lambda: Relaying(client, holder)(tuple(map(need, bindings)))) == {}
+        assert told(hosts, Relaying(client, holder), tuple(map(need, bindings))) == {}
         yield holder
-        assert inside(hosts.host, lambda: Relaying(client, holder)(())) == {}
+        assert told(hosts, Relaying(client, holder), ()) == {}
 
 
 def refused(hosts: Row, holder: SocketHolder, wanted: PortBinding, owner: str = OTHER) -> str:
@@ -100,7 +112,7 @@ def test_a_successor_has_what_the_relay_serves_and_only_that(hosts: Row, protoco
 
         with held(hosts, client, long, short) as second:
             before = client.entries()
-            assert inside(hosts.host, lambda: Relaying(client, second)((need(long), need(short)))) == {}
+            assert told(hosts, Relaying(client, second), (need(long), need(short))) == {}
             assert client.entries() == before
             for wanted in (binding(13100, 13100, protocol=protocol), binding(9005, 9006, protocol=protocol), long):
                 assert refused(hosts, second, wanted).endswith("the port is held by sandbox 3f2a3f2a3f2a")
@@ -117,7 +129,7 @@ def test_a_port_that_another_has_is_named_and_the_rest_is_served(hosts: Row) -> 
         needs = (need(long), need(other))
         with running(hosts.host, ["socat", "-u", "TCP6-LISTEN:13100,ipv6only=1", "STDIO"]) as thief:
             eventually(lambda: inside(hosts.host, lambda: sockets_at(TCP, 13100)))
-            problems = inside(hosts.host, lambda: relaying(needs))
+            problems = told(hosts, relaying, needs)
             assert problems == {
                 OWNER: "[::]:13064-13127/tcp is not served: cannot publish [::]:13100/tcp: "
                 f"the port is held by socat (pid {thief.pid})"
@@ -126,7 +138,7 @@ def test_a_port_that_another_has_is_named_and_the_rest_is_served(hosts: Row) -> 
                 with tcp_server(hosts.endpoint, echo, number), connect(hosts.client, port=number) as sock:
                     ask(sock)
         eventually(lambda: inside(hosts.host, lambda: not sockets_at(TCP, 13100)))
-        assert inside(hosts.host, lambda: relaying(needs)) == {}
+        assert told(hosts, relaying, needs) == {}
         with tcp_server(hosts.endpoint, echo, 13100), connect(hosts.client, port=13100) as sock:
             ask(sock)
 
@@ -135,13 +147,13 @@ def test_change_leaves_what_it_is_not_about(hosts: Row) -> None:
     first, second, third = binding(13000, 13009), binding(14000, 14299), binding(15000, 15000)
     with relay(hosts) as client, held(hosts, client, first, second, third) as holder:
         relaying = Relaying(client, holder)
-        assert inside(hosts.host, lambda: relaying((need(first), need(second)))) == {}
+        assert told(hosts, relaying, (need(first), need(second))) == {}
         before = client.entries()
-        assert inside(hosts.host, lambda: relaying((need(third),), (need(second),))) == {}
+        assert told(hosts, relaying, (need(third),), (need(second),)) == {}
         after = client.entries()
         assert [key.split()[2] for key in after] == ["13000-13009", "15000"]
         assert after.items() & before.items()
-        assert inside(hosts.host, lambda: relaying((), (need(first), need(third)))) == {}
+        assert told(hosts, relaying, (), (need(first), need(third))) == {}
         assert client.entries() == {}
 
 
@@ -149,15 +161,15 @@ def test_change_of_a_relay_that_is_gone_is_an_error(hosts: Row) -> None:
     wanted = binding(13000, 13000)
     with relay(hosts) as client, held(hosts, client, wanted) as holder:
         relaying = Relaying(client, holder)
-        assert inside(hosts.host, lambda: relaying((), (need(wanted),))) == {}
+        assert told(hosts, relaying, (), (need(wanted),)) == {}
         client.stop()
         with pytest.raises(Unavailable, match="no relay runs"):
-            inside(hosts.host, lambda: relaying((need(wanted),), ()))
+            told(hosts, relaying, (need(wanted),), ())
 
 
 def test_what_is_not_held_is_left_out(hosts: Row) -> None:
     with relay(hosts) as client, held(hosts, client, binding(13000, 13299)) as holder:
-        assert inside(hosts.host, lambda: Relaying(client, holder)((need(binding(14000, 14999)),))) == {}
+        assert told(hosts, Relaying(client, holder), (need(binding(14000, 14999)),)) == {}
         assert client.entries() == {}
 
 

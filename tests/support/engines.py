@@ -78,7 +78,7 @@ def make_engine(
         kernel=wrap_kernel(RealKernel(Firewall(), flush)),
         ports=SocketHolder(),
         host=questions,
-        relay=lambda needs, gone=None: {},
+        relay=lambda needs, gone=None: dict,
         emit=lambda event: None,
         naming=naming,
     )

@@ -18,9 +18,9 @@ from types import MappingProxyType
 
 from atoll.kernel.portsocket import bind_port
 from atoll.model.ports import Protocol
-from atoll.relay.client import RelayClient
+from atoll.relay.client import Offer, RelayClient
 from atoll.relay.limits import Limits
-from atoll.relay.wire import RelayTarget
+from atoll.relay.messages import RelayTarget
 from tests.netns.namespaces import inside, namespace, run
 
 PORT = 8080
@@ -193,7 +193,14 @@ def serve(
     sockets: Mapping[str, Sequence[socket.socket]] = MappingProxyType({}),
 ) -> None:
     """Have exactly `desired` served, on these sockets where they are new."""
-    assert client.sync(desired, lambda key: contextlib.nullcontext(sockets[key])) == {}
+    assert client.sync(offers(desired, sockets)) == {}
+
+
+def offers(
+    desired: Mapping[str, RelayTarget], sockets: Mapping[str, Sequence[socket.socket]] = MappingProxyType({})
+) -> dict[str, Offer]:
+    """Keys to be served on these sockets."""
+    return {key: Offer(target, sockets.get(key, ())) for key, target in desired.items()}
 
 
 @contextmanager

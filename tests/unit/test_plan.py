@@ -31,7 +31,7 @@ from atoll.plan.compile import Scope, compile_scope
 from atoll.plan.describe import line
 from atoll.plan.diff import diff
 from atoll.plan.effects import flushes
-from atoll.plan.publish import published, relayed
+from atoll.plan.publish import RelayNeed, published, relayed
 from tests.support.worlds import a_network, a_sandbox, an_endpoint
 
 FACTS = HostFacts(forwarding={Family.V4: True, Family.V6: True}, bridge_nf_call={Family.V4: False, Family.V6: False})
@@ -195,10 +195,10 @@ def test_only_an_ipv4_endpoint_behind_ipv6_ports_needs_the_relay() -> None:
     network = a_network(1, "web", "10.1.0.0/24")
     box = a_sandbox(2, "box", bindings=(binding("8080", "80"), binding("81", "81", "127.0.0.1")))
     world = World.of((network, box, an_endpoint(3, network, box)))
-    assert [str(need.target) for need in relayed(world, box, FACTS)] == ["10.1.0.2"]
+    assert relayed(world, box, FACTS) == RelayNeed(box.id, box.bindings[:1], ipaddress.ip_address("10.1.0.2"))
     dual = a_network(1, "web", "10.1.0.0/24", "fd00:1::/64")
     world = World.of((dual, box, an_endpoint(3, dual, box)))
-    assert relayed(world, box, FACTS) == ()
+    assert relayed(world, box, FACTS) is None
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,9 @@ def test_where_bridged_frames_cross_the_inet_hooks_ports_at_the_loopback_address
     box = a_sandbox(2, "box", bindings=(binding("13000-13999", "13000-13999", host_address),))
     world = World.of((network, box, an_endpoint(3, network, box)))
     facts = dataclasses.replace(FACTS, bridge_nf_call={Family.V6: True})
-    assert [str(need.target) for need in relayed(world, box, facts)] == ["fd00:1::2"] * needed
-    assert relayed(world, box, FACTS) == ()
+    expected = RelayNeed(box.id, box.bindings, ipaddress.ip_address("fd00:1::2")) if needed else None
+    assert relayed(world, box, facts) == expected
+    assert relayed(world, box, FACTS) is None
 
 
 def test_ports_that_move_or_go_are_forgotten_by_conntrack() -> None:

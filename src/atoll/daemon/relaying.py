@@ -1,43 +1,37 @@
 """Between the engine, which says what the relay has to serve, and the relay's process, which knows keys and sockets.
 
-A key stands for at most SOCKETS_MAX ports in a row of one host address: `tcp :: 8080`, `udp fd00::1 13000-13063`.
-A range that the holder has sockets of is one key. A longer one is cut into several; their sockets are opened for the
-relay alone.
+A key stands for at most KEY_PORTS_MAX ports in a row of one host address: `tcp :: 8080`, `udp fd00::1 13000-13063`.
+A range that the holder has sockets of is one key, and the relay gets them. A longer one is cut into several, whose
+ports the relay opens itself: it is in our network namespace.
 """
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
 
+from atoll.engine.relays import Answer
 from atoll.errors import AtollError
 from atoll.kernel.holder import SocketHolder, taken
 from atoll.kernel.portsocket import bind_port, show_port
 from atoll.model.addresses import Family, IPAddress
-from atoll.model.ports import PortRange, Protocol
+from atoll.model.ports import PortBinding, PortRange, Protocol
 from atoll.plan.publish import RelayNeed
-from atoll.relay.client import RelayClient
-from atoll.relay.wire import RelayTarget
-from atoll.service.packet import SOCKETS_MAX
+from atoll.relay.client import Offer, RelayClient
+from atoll.relay.messages import KEY_PORTS_MAX, Opened, RelayTarget
+
+SECOND_TRIES_MAX = 64
+"""Keys of which it is found out who has their ports, which may take a walk through all processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Ports of a need under one key."""
+class _Part(NamedTuple):
+    """Ports of a binding under one key, and where they lead."""
 
-    need: RelayNeed
+    key: str
+    binding: PortBinding
     address: IPAddress
     ports: PortRange
-
-    @property
-    def key(self) -> str:
-        return _key(self.need.binding.protocol, self.address, self.ports)
-
-    @property
-    def target(self) -> RelayTarget:
-        binding = self.need.binding
-        first = binding.container.first + self.ports.first - binding.host.first
-        return RelayTarget(binding.protocol, self.need.target, first)
+    target: RelayTarget
 
 
 class Relaying:
@@ -47,40 +41,62 @@ class Relaying:
         self._client = client
         self._holder = holder
 
-    def __call__(self, needs: tuple[RelayNeed, ...], gone: tuple[RelayNeed, ...] | None = None) -> Mapping[str, str]:
+    def __call__(self, needs: tuple[RelayNeed, ...], gone: tuple[RelayNeed, ...] | None = None) -> Answer:
         """Serve exactly `needs`, or change what is served; why not, by sandbox id, for what can't be served.
 
         A binding that isn't held is left out: whoever has its ports was named when they could not be held. Raises
         Unavailable.
         """
-        held = (need for need in needs if self._holder.sockets_of(need.sandbox_id, need.binding) is not None)
-        parts = {part.key: part for need in held for part in _parts(need)}
-        wanted = {key: part.target for key, part in parts.items()}
-
-        def lend(key: str) -> AbstractContextManager[Sequence[socket.socket]]:
-            return self._lend(parts[key])
-
+        desired = {key: offer for need in needs for key, offer in self._offers(need)}
         if gone is None:
-            failed = self._client.sync(wanted, lend)
-        else:
-            served = {part.key: part.target for need in gone for part in _parts(need)}
-            failed = self._client.change(served, wanted, lend)
+            failed = self._client.sync(desired)
+            return lambda: self._problems(needs, failed)
+        change = self._client.change({part.key: part.target for need in gone for part in _parts(need)}, desired)
+        return lambda: self._problems(needs, change.finish())
+
+    def _offers(self, need: RelayNeed) -> Iterator[tuple[str, Offer]]:
+        for part in _parts(need):
+            held = self._holder.sockets_of(need.sandbox_id, part.binding)
+            if held:
+                yield part.key, Offer(part.target, [each for each in held if each.family is socket.AF_INET6])
+            elif held is not None:
+                yield part.key, Offer(part.target, Opened(part.address, part.ports))
+
+    def _problems(self, needs: Iterable[RelayNeed], failed: Mapping[str, str]) -> Mapping[str, str]:
+        """Why not, by sandbox id, after a second try for what the relay could not open."""
+        if not failed:
+            return {}
+        refused = {part.key: (need, part) for need in needs for part in _parts(need) if part.key in failed}
+        reasons = {
+            **failed,
+            **self._lend({key: part for key, (need, part) in refused.items() if self._bare(need, part)}),
+        }
         problems: dict[str, str] = {}
-        for key, reason in failed.items():
-            part = parts[key]
-            shown = show_port(part.need.binding.protocol, part.address, part.ports)
-            problems.setdefault(part.need.sandbox_id, f"{shown} is not served: {reason}")
+        for key, (need, part) in refused.items():
+            if reasons[key]:
+                shown = show_port(part.binding.protocol, part.address, part.ports)
+                problems.setdefault(need.sandbox_id, f"{shown} is not served: {reasons[key]}")
         return problems
 
-    @contextmanager
-    def _lend(self, part: _Part) -> Iterator[Sequence[socket.socket]]:
-        """The holder's sockets of a part, or some that are ours only until the relay has them. Raises PortTaken."""
-        held = self._holder.sockets_of(part.need.sandbox_id, part.need.binding)
-        if held:
-            yield [each for each in held if each.family is socket.AF_INET6]
-            return
+    def _bare(self, need: RelayNeed, part: _Part) -> bool:
+        """Whether a binding is held without sockets."""
+        return not self._holder.sockets_of(need.sandbox_id, part.binding)
+
+    def _lend(self, parts: Mapping[str, _Part]) -> dict[str, str]:
+        """Lend the relay sockets that are ours only until it has them; why not by key, "" when they are served.
+
+        Ours are bound over what is left of others' connections, and who has a port is named. Raises Unavailable.
+        """
+        reasons: dict[str, str] = {}
         with ExitStack() as stack:
-            yield [stack.enter_context(_open(part, port)) for port in range(part.ports.first, part.ports.last + 1)]
+            offers: dict[str, Offer] = {}
+            for key in list(parts)[:SECOND_TRIES_MAX]:
+                try:
+                    offers[key] = Offer(parts[key].target, [stack.enter_context(each) for each in _opened(parts[key])])
+                except AtollError as error:
+                    reasons[key] = error.message
+            served = self._client.change({}, offers).finish()
+            return {**reasons, **{key: served.get(key, "") for key in offers}}
 
 
 class RelayedPorts:
@@ -96,34 +112,44 @@ class RelayedPorts:
         except AtollError:
             return ()
 
-    def parts(self, protocol: Protocol, address: IPAddress, ports: PortRange) -> list[PortRange]:
-        """Those of these ports that the relay serves."""
+    def parts(self, claimed: Iterable[tuple[Protocol, IPAddress, PortRange]]) -> Iterator[tuple[IPAddress, PortRange]]:
+        """Those of these ports that the relay serves, with their address."""
         try:
             served = self._client.entries()
         except AtollError:
-            return []
-        return [part for part in _cut(ports) if _key(protocol, address, part) in served]
+            return
+        for protocol, address, ports in claimed if served else ():
+            yield from ((address, part) for part in _cut(ports) if _key(protocol, address, part) in served)
 
 
 def _parts(need: RelayNeed) -> Iterator[_Part]:
-    # Only IPv6 clients need the relay.
-    address = need.binding.host_address or Family.V6.unspecified
-    for ports in _cut(need.binding.host):
-        yield _Part(need, address, ports)
+    # Thousands of ports mostly lead to one: its target is made once.
+    last = RelayTarget(Protocol.TCP, need.target, 1)
+    for binding in need.bindings:
+        # Only IPv6 clients need the relay.
+        address = binding.host_address or Family.V6.unspecified
+        for ports in _cut(binding.host):
+            first = binding.container.first + ports.first - binding.host.first
+            if (first, binding.protocol) != (last.port, last.protocol):
+                last = RelayTarget(binding.protocol, need.target, first)
+            yield _Part(_key(binding.protocol, address, ports), binding, address, ports, last)
 
 
-def _cut(ports: PortRange) -> list[PortRange]:
-    starts = range(ports.first, ports.last + 1, SOCKETS_MAX)
-    return [PortRange(first, min(first + SOCKETS_MAX - 1, ports.last)) for first in starts]
+def _cut(ports: PortRange) -> Iterable[PortRange]:
+    if len(ports) <= KEY_PORTS_MAX:
+        return (ports,)
+    starts = range(ports.first, ports.last + 1, KEY_PORTS_MAX)
+    return [PortRange(first, min(first + KEY_PORTS_MAX - 1, ports.last)) for first in starts]
 
 
 def _key(protocol: Protocol, address: IPAddress, ports: PortRange) -> str:
     return f"{protocol.word} {address} {ports}"
 
 
-def _open(part: _Part, port: int) -> socket.socket:
-    protocol = part.need.binding.protocol
-    opened = bind_port(protocol, part.address, port)
-    if opened is None:
-        raise taken(protocol, part.address, port)
-    return opened
+def _opened(part: _Part) -> Iterator[socket.socket]:
+    """Sockets bound to the ports of a part. Raises PortTaken."""
+    for port in range(part.ports.first, part.ports.last + 1):
+        sock = bind_port(part.binding.protocol, part.address, port)
+        if sock is None:
+            raise taken(part.binding.protocol, part.address, port)
+        yield sock

@@ -63,7 +63,7 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
         kernel = RealKernel(firewall, flush)
         stack.callback(kernel.close)
         _make_directory(arguments.run)
-        relay = RelayClient(arguments.run / RELAY_NAME)
+        relay = RelayClient(arguments.run / RELAY_NAME, netns=Path("/proc/thread-self/ns/net").stat().st_ino)
         stack.callback(relay.close)
         names = NameClient(arguments.run / NAMES_NAME, resolv_conf=arguments.resolv_conf)
         stack.callback(names.close)

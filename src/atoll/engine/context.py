@@ -47,6 +47,10 @@ class Context:
         with self._problems_told(self.relays, Aspect.RELAY):
             self.relays.start(self.world, self.path.facts)
 
+    def begin_relay(self, sandbox_id: str) -> None:
+        """Let the relay begin on what a sandbox needs after a change, without waiting: `follow_relay` has to come."""
+        self.relays.begin(self.world, sandbox_id, self.path.facts)
+
     def follow_relay(self, sandbox_id: str) -> None:
         """Let the relay serve what a sandbox needs after a change; what it can't is said, not raised."""
         with self._problems_told(self.relays, Aspect.RELAY):

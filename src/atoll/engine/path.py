@@ -1,5 +1,6 @@
 """The one path from a change of the store to the kernel: store, compile, observe, diff, apply."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from atoll.engine.apply import apply_through
@@ -41,6 +42,10 @@ CLOSED_KEY = "forwarding_closed"
 
 CHANGED_MAX = 4096
 """How many of our latest changes are remembered."""
+
+
+def _nothing() -> None:
+    return
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +161,18 @@ class Path:
         ]
         return {**known, **self._kernel.observe(unknown, locate)}
 
-    def carry_out(self, planned: Planned) -> None:
+    def carry_out(self, planned: Planned, committed: Callable[[], None] = _nothing) -> None:
         """Commit and apply; when a step fails, undo the steps and the commit.
 
-        Raises ApplyFailed (nothing is left but what it calls stuck), StoreError (nothing was done).
+        `committed` is called between the two, and begins what others do while the kernel is at work. Raises ApplyFailed
+        (nothing is left but what it calls stuck), StoreError (nothing was done).
         """
         before = self.world
         self._store.commit(planned.change)
         self.world = planned.after
         self._note(planned.scope)
         self._note_stale(planned.change, before)
+        committed()
         try:
             apply(self._kernel, planned.steps, locate_in(planned.after, before))
         except ApplyFailed:
@@ -173,13 +180,16 @@ class Path:
             self.world = before
             raise
 
-    def carry_through(self, planned: Planned) -> tuple[tuple[Step, AtollError], ...]:
-        """Commit and apply as far as it goes: for removals. Returns the steps that failed."""
+    def carry_through(
+        self, planned: Planned, committed: Callable[[], None] = _nothing
+    ) -> tuple[tuple[Step, AtollError], ...]:
+        """Commit, call `committed`, and apply as far as it goes: for removals. Returns the steps that failed."""
         before = self.world
         self._store.commit(planned.change)
         self.world = planned.after
         self._note(planned.scope)
         self._note_stale(planned.change, before)
+        committed()
         return apply_through(self._kernel, planned.steps, locate_in(planned.after, before))
 
     def _note(self, scope: Scope) -> None:

@@ -1,32 +1,38 @@
 """Which host ports the relay has to serve, followed from change to change."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
 
 from atoll.errors import AtollError
 from atoll.kernel.portsocket import show_port
-from atoll.model.addresses import Family, family_of
+from atoll.model.addresses import Family, IPAddress, family_of
 from atoll.model.facts import HostFacts
+from atoll.model.ports import PortBinding
 from atoll.model.world import World
 from atoll.plan.publish import RelayNeed, relayed
 
 _log = logging.getLogger(__name__)
 
 RELAYED_PORTS_MAX = 4096
-"""Ports that the relay serves in all. Each is a socket of its own: a few kB, 0.03 ms to open, and one of the files that
-the relay may open, which are 20,000 on hosts with a low limit and which its connections need, too."""
+"""Ports that the relay serves in all. Each is a socket of its own: a few kB, 0.015 ms to open, and one of the files
+that the relay may open, which are 20,000 on hosts with a low limit and which its connections need, too."""
+
+Answer = Callable[[], Mapping[str, str]]
+"""Waits for the relay; gives why not, by sandbox id, for what it can't serve. Raises as SyncRelay."""
 
 
 class SyncRelay(Protocol):
     """Tells the relay what to serve."""
 
-    def __call__(self, needs: tuple[RelayNeed, ...], gone: tuple[RelayNeed, ...] | None = None) -> Mapping[str, str]:
-        """Make the relay serve exactly `needs`; with `gone`, serve `needs` besides what it serves, and `gone` no more.
+    def __call__(self, needs: tuple[RelayNeed, ...], gone: tuple[RelayNeed, ...] | None = None) -> Answer:
+        """Have the relay serve exactly `needs`; with `gone`, serve `needs` besides what it serves, and `gone` no more.
 
-        Gives why not, by sandbox id, for what can't be served. Raises AtollError when the relay can't be reached or
-        started; or when it doesn't serve what it did, so that it has to be told everything.
+        It is at work until the answer is asked for: then all that it can serve is served. Raises AtollError, here or
+        there, when the relay can't be reached or started; or when it doesn't serve what it did, so that it has to be
+        told everything.
         """
         ...
 
@@ -40,9 +46,13 @@ class Relays:
 
     def __init__(self, sync: SyncRelay) -> None:
         self._sync = sync
-        self._needs: dict[str, tuple[RelayNeed, ...]] = {}
+        self._needs: dict[str, RelayNeed] = {}
         self._ports = 0
         """How many ports all needs have."""
+        self._answers: list[tuple[str, Answer]] = []
+        """What the relay was told of sandboxes and is at work on."""
+        self._all_due = False
+        """The relay has to be told everything."""
         self.problems: Mapping[str, str] = MappingProxyType({})
         """Why ports of a sandbox are not relayed though they should be, by its id."""
 
@@ -50,50 +60,64 @@ class Relays:
         """Take over all needs at once, and let the relay serve them: it may have outlived a daemon that knew others."""
         self._needs, self._ports = {}, 0
         for sandbox_id in world.sandboxes:
-            self._take_over(world, sandbox_id, facts)
+            self._take_over(sandbox_id, _need_of(world, sandbox_id, facts))
         self._serve(world)
 
-    def follow(self, world: World, sandbox_id: str, facts: HostFacts) -> None:
-        """Let the relay serve what a sandbox needs now."""
-        ports, before = self._ports, self._needs.get(sandbox_id, ())
-        if not self._take_over(world, sandbox_id, facts):
+    def begin(self, world: World, sandbox_id: str, facts: HostFacts) -> None:
+        """Tell the relay what a sandbox needs in `world`, without waiting; `follow` does that."""
+        before, need = self._needs.get(sandbox_id), _need_of(world, sandbox_id, facts)
+        if need == before:
             return
+        ports = self._ports
+        self._take_over(sandbox_id, need)
         # As long as there is room for everybody, the others' stay as they are.
-        if max(ports, self._ports) > RELAYED_PORTS_MAX or not self._changed(sandbox_id, before):
+        if max(ports, self._ports) > RELAYED_PORTS_MAX:
+            self._all_due = True
+        if self._all_due:
+            return
+        try:
+            self._answers.append((sandbox_id, self._sync(_if_any(need), _if_any(before))))
+        except AtollError as error:
+            self._lose(error)
+
+    def follow(self, world: World, sandbox_id: str, facts: HostFacts) -> None:
+        """Let the relay serve what a sandbox needs now, and wait until it does."""
+        self.begin(world, sandbox_id, facts)
+        answers, self._answers = self._answers, []
+        for told_id, answer in answers:
+            try:
+                failed = answer()
+            except AtollError as error:
+                self._lose(error)
+            else:
+                others = {other: problem for other, problem in self.problems.items() if other != told_id}
+                self.problems = MappingProxyType({**others, **_prefixed(failed)})
+        if self._all_due:
             self._serve(world)
 
-    def problem(self, world: World, sandbox_id: str, facts: HostFacts) -> str:
-        """Why not all of a sandbox's ports are relayed, "" when they are. `world` may be one that is only planned."""
-        needs = _needs_of(world, sandbox_id, facts)
-        if needs == self._needs.get(sandbox_id, ()):
+    def foreseen(self, world: World, sandbox_id: str, facts: HostFacts) -> str:
+        """Why not all ports of a sandbox would be relayed in a world that is only planned, "" when they would."""
+        need = _need_of(world, sandbox_id, facts)
+        if need is None or need == self._needs.get(sandbox_id):
             return self.problems.get(sandbox_id, "")
-        return _divide(world, {**self._needs, sandbox_id: needs})[1].get(sandbox_id, "")
+        return _divide(world, {**self._needs, sandbox_id: need})[1].get(sandbox_id, "")
 
-    def _take_over(self, world: World, sandbox_id: str, facts: HostFacts) -> bool:
-        """Note what a sandbox needs; True when that has changed."""
-        needs = _needs_of(world, sandbox_id, facts)
-        if needs == self._needs.get(sandbox_id, ()):
-            return False
-        self._ports += _ports_of(needs) - _ports_of(self._needs.pop(sandbox_id, ()))
-        if needs:
-            self._needs[sandbox_id] = needs
-        return True
+    def _take_over(self, sandbox_id: str, need: RelayNeed | None) -> None:
+        """Note what a sandbox needs."""
+        before = self._needs.pop(sandbox_id, None)
+        self._ports += _ports_of(need) - _ports_of(before)
+        if need is not None:
+            self._needs[sandbox_id] = need
 
-    def _changed(self, sandbox_id: str, before: tuple[RelayNeed, ...]) -> bool:
-        """Tell the relay what is new of one sandbox; False when it has to be told everything."""
-        try:
-            failed = self._sync(self._needs.get(sandbox_id, ()), before)
-        except AtollError as error:
-            _log.info("relay: told everything again: %s %s", error, error.detail)
-            return False
-        others = {other: problem for other, problem in self.problems.items() if other != sandbox_id}
-        self.problems = MappingProxyType({**others, **_prefixed(failed)})
-        return True
+    def _lose(self, error: AtollError) -> None:
+        _log.info("relay: told everything again: %s %s", error, error.detail)
+        self._all_due = True
 
     def _serve(self, world: World) -> None:
+        self._answers, self._all_due = [], False
         served, beyond = _divide(world, self._needs)
         try:
-            failed = self._sync(served)
+            failed = self._sync(served)()
         except AtollError as error:
             _log.error("relay: %s %s", error, error.detail)
             failed = {need.sandbox_id: str(error) for need in served}
@@ -104,32 +128,39 @@ def _prefixed(problems: Mapping[str, str]) -> dict[str, str]:
     return {sandbox_id: f"relay: {problem}" for sandbox_id, problem in problems.items()}
 
 
-def _ports_of(needs: Iterable[RelayNeed]) -> int:
-    return sum(len(need.binding.host) for need in needs)
+def _ports_of(need: RelayNeed | None) -> int:
+    return sum(len(binding.host) for binding in need.bindings) if need is not None else 0
 
 
-def _needs_of(world: World, sandbox_id: str, facts: HostFacts) -> tuple[RelayNeed, ...]:
+def _if_any(need: RelayNeed | None) -> tuple[RelayNeed, ...]:
+    return (need,) if need is not None else ()
+
+
+def _need_of(world: World, sandbox_id: str, facts: HostFacts) -> RelayNeed | None:
     sandbox = world.sandboxes.get(sandbox_id)
-    return relayed(world, sandbox, facts) if sandbox is not None else ()
+    return relayed(world, sandbox, facts) if sandbox is not None else None
 
 
-def _divide(world: World, needs: Mapping[str, Iterable[RelayNeed]]) -> tuple[tuple[RelayNeed, ...], dict[str, str]]:
+def _divide(world: World, needs: Mapping[str, RelayNeed]) -> tuple[tuple[RelayNeed, ...], dict[str, str]]:
     """The needs that are served, and by sandbox id why others are beyond the limit."""
     served: list[RelayNeed] = []
     beyond: dict[str, str] = {}
     left = RELAYED_PORTS_MAX
     for sandbox_id in sorted(needs, key=lambda each: (world.sandboxes[each].created_ns, each)):
-        for need in needs[sandbox_id]:
-            if len(need.binding.host) <= left:
-                served.append(need)
-                left -= len(need.binding.host)
+        need = needs[sandbox_id]
+        fitting: list[PortBinding] = []
+        for binding in need.bindings:
+            if len(binding.host) <= left:
+                fitting.append(binding)
+                left -= len(binding.host)
             else:
-                beyond.setdefault(sandbox_id, _beyond(need, left))
+                beyond.setdefault(sandbox_id, _beyond(binding, need.target, left))
+        if fitting:
+            served.append(replace(need, bindings=tuple(fitting)))
     return tuple(served), beyond
 
 
-def _beyond(need: RelayNeed, left: int) -> str:
-    binding = need.binding
+def _beyond(binding: PortBinding, target: IPAddress, left: int) -> str:
     shown = show_port(binding.protocol, binding.host_address or Family.V6.unspecified, binding.host)
-    clients = "IPv6 clients" if family_of(need.target) is Family.V4 else "clients on ::1"
+    clients = "IPv6 clients" if family_of(target) is Family.V4 else "clients on ::1"
     return f"relay: {shown} is closed to {clients}: of {RELAYED_PORTS_MAX} relayed ports {left} are left"

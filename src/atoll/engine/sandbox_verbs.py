@@ -50,14 +50,12 @@ class SandboxVerbs:
                 planned = ctx.path.plan(Change(puts=(sandbox, *endpoints)), _scope(sandbox))
                 check_defaults(planned, sandbox, ctx.host)
                 if not dry_run:
-                    ctx.path.carry_out(planned)
+                    self._carry_out(planned, sandbox.id)
         if not dry_run:
-            ctx.follow_relay(sandbox.id)
-            ctx.follow_names(sandbox.id)
             ctx.tell("sandbox", "create", sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
             for endpoint in endpoints:
                 self._tell_endpoint("connect", endpoint, sandbox)
-        return Outcome(sandbox, planned.steps, self._warnings(planned.after, sandbox))
+        return Outcome(sandbox, planned.steps, self._warnings(planned.after, sandbox, dry_run=dry_run))
 
     def remove(self, reference: str, *, force: bool = False, dry_run: bool = False) -> Outcome[Sandbox]:
         """Remove a sandbox; a namespace that we made goes with it, another's stays as it was before us.
@@ -88,13 +86,18 @@ class SandboxVerbs:
         planned = ctx.path.plan(Change(puts=removals, deletes=(sandbox, *endpoints)), _scope(sandbox))
         if dry_run:
             return planned
-        failed = ctx.path.carry_through(planned)
+
+        def committed() -> None:
+            ctx.begin_relay(sandbox.id)
+            # Before the namespace goes: the name service's sockets would keep it.
+            ctx.follow_names(sandbox.id)
+
+        failed = ctx.path.carry_through(planned, committed)
         for _, error in failed:
             ctx.troubles.begin("daemon", "", Aspect.REMOVAL, f"remove sandbox {sandbox.name}: {error}")
         if removals and not failed:
             ctx.path.commit(Change(deletes=removals))
         ctx.follow_relay(sandbox.id)
-        ctx.follow_names(sandbox.id)
         ctx.ports.release(sandbox.id)
         ctx.reconciler.forget(sandbox.id)
         for endpoint in endpoints:
@@ -138,12 +141,10 @@ class SandboxVerbs:
                 planned = ctx.path.plan(Change(puts=(endpoint, *_if_new(held, member))), _scope(member))
                 check_defaults(planned, member, ctx.host)
                 if not dry_run:
-                    ctx.path.carry_out(planned)
+                    self._carry_out(planned, member.id)
         if not dry_run:
-            ctx.follow_relay(member.id)
-            ctx.follow_names(member.id)
             self._tell_endpoint("connect", endpoint, member)
-        return Outcome(endpoint, planned.steps, self._warnings(planned.after, member))
+        return Outcome(endpoint, planned.steps, self._warnings(planned.after, member, dry_run=dry_run))
 
     def disconnect(
         self, network: str, sandbox: str, *, force: bool = False, dry_run: bool = False
@@ -176,7 +177,7 @@ class SandboxVerbs:
             ctx.follow_relay(member.id)
             ctx.follow_names(member.id)
             self._tell_endpoint("disconnect", mine[0], member)
-        return Outcome(mine[0], planned.steps, self._warnings(planned.after, member))
+        return Outcome(mine[0], planned.steps, self._warnings(planned.after, member, dry_run=dry_run))
 
     @contextmanager
     def _ports_held(self, world: World, sandbox: Sandbox, *, dry_run: bool) -> Iterator[Sandbox]:
@@ -199,10 +200,22 @@ class SandboxVerbs:
         if dry_run:
             ctx.ports.release(sandbox.id)
 
-    def _warnings(self, world: World, sandbox: Sandbox) -> tuple[str, ...]:
-        """What makes published ports of a sandbox unreachable, for some or for all."""
+    def _carry_out(self, planned: Planned, sandbox_id: str) -> None:
+        """Carry a change out while the relay opens what a sandbox needs of it; what fails is closed again."""
         ctx = self._ctx
-        unrelayed = ctx.relays.problem(world, sandbox.id, ctx.path.facts)
+        try:
+            ctx.path.carry_out(planned, lambda: ctx.begin_relay(sandbox_id))
+        finally:
+            ctx.follow_relay(sandbox_id)
+            ctx.follow_names(sandbox_id)
+
+    def _warnings(self, world: World, sandbox: Sandbox, *, dry_run: bool) -> tuple[str, ...]:
+        """What makes published ports of a sandbox unreachable, for some or for all."""
+        relays = self._ctx.relays
+        if dry_run:
+            unrelayed = relays.foreseen(world, sandbox.id, self._ctx.path.facts)
+        else:
+            unrelayed = relays.problems.get(sandbox.id, "")
         return (*_unpublished(world, sandbox), *([unrelayed] if unrelayed else []))
 
     def _tell_endpoint(self, action: str, endpoint: Endpoint, sandbox: Sandbox) -> None:

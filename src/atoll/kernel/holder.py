@@ -7,7 +7,7 @@ the thread that calls.
 
 import socket
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from atoll.errors import PortTaken
@@ -21,6 +21,9 @@ from atoll.model.ports import PortBinding, PortRange, Protocol, addresses_meet
 SOCKETS_PER_BINDING_MAX = 64
 """Longer ranges are claimed without sockets. A family counts apart."""
 
+_Addresses = Mapping[IPAddress | None, Sequence[IPAddress]]
+"""The addresses to bind by the host's address that was asked for."""
+
 PORTS_BOUND_MAX = 256
 """Ports of one call beyond which none is bound. Two sockets a port: a thousand sockets take 7 ms to bind and 5 to
 close, and a process may have as few as 20,000 files."""
@@ -33,8 +36,8 @@ class Survivor(typing.Protocol):
         """Duplicates of its sockets of exactly these ports, by port; none when it hasn't all of them."""
         ...
 
-    def parts(self, protocol: Protocol, address: IPAddress, ports: PortRange) -> Iterable[PortRange]:
-        """The parts of these ports that it has sockets of."""
+    def parts(self, claimed: Iterable[tuple[Protocol, IPAddress, PortRange]]) -> Iterable[tuple[IPAddress, PortRange]]:
+        """The parts of these ports that it has sockets of, with their address."""
         ...
 
 
@@ -70,7 +73,7 @@ class SocketHolder:
         if sum(len(binding.host) for binding in bound) > PORTS_BOUND_MAX:
             bound = []
         try:
-            self._require_silence([binding for binding in wanted if not (bound and _is_bindable(binding))])
+            self._require_silence([binding for binding in wanted if not (bound and _is_bindable(binding))], addresses)
             for binding in bound:
                 new[binding] = self._bind(binding, addresses[binding.host_address])
         except BaseException:
@@ -151,32 +154,27 @@ class SocketHolder:
             earlier.append((binding, owner))
         raise AssertionError(f"{wanted} can't be had, and nobody has them")
 
-    def _require_silence(self, claimed: Sequence[PortBinding]) -> None:
+    def _require_silence(self, claimed: Sequence[PortBinding], addresses: _Addresses) -> None:
         """No socket of the host has a port of these, which are claimed without sockets."""
         for protocol in {binding.protocol for binding in claimed}:
             mine = [binding for binding in claimed if binding.protocol is protocol]
             bits = HeldPorts().after(come=mine).meeting(protocol, None)
-            near = listeners((protocol,), ports=bits)
+            near = self._strangers(listeners((protocol,), ports=bits), mine, addresses)
+            by_port: dict[int, list[BoundSocket]] = {}
+            for found in near:
+                by_port.setdefault(found.port, []).append(found)
             for binding in mine if near else ():
-                self._require_silent(binding, near)
+                _require_silent(binding, by_port)
 
-    def _require_silent(self, binding: PortBinding, there: Sequence[BoundSocket]) -> None:
-        found = first_in(there, binding.protocol, binding.host_address, binding.host)
-        if found is not None:
-            found = first_in(self._strangers(there, binding), binding.protocol, binding.host_address, binding.host)
-        if found is not None:
-            raise _taken_by_process(binding.protocol, binding.host_address or found.address, found.port, found)
-
-    def _strangers(self, there: Iterable[BoundSocket], binding: PortBinding) -> list[BoundSocket]:
-        """Sockets that aren't the survivor's, as far as they are in the way of `binding`."""
-        if self._survivor is None:
-            return list(there)
-        own = {
-            (address, port)
-            for address in addresses_to_bind(binding.host_address)
-            for part in self._survivor.parts(binding.protocol, address, binding.host)
-            for port in range(part.first, part.last + 1)
-        }
+    def _strangers(
+        self, there: list[BoundSocket], claimed: Sequence[PortBinding], addresses: _Addresses
+    ) -> list[BoundSocket]:
+        """Sockets that aren't the survivor's. It is asked once: it may have thousands."""
+        if self._survivor is None or not there:
+            return there
+        places = ((each.protocol, address, each.host) for each in claimed for address in addresses[each.host_address])
+        parts = self._survivor.parts(places)
+        own = {(address, port) for address, part in parts for port in range(part.first, part.last + 1)}
         return [each for each in there if (each.address, each.port) not in own]
 
     def _inherit(self, protocol: Protocol, address: IPAddress, ports: PortRange, busy: int) -> Sequence[socket.socket]:
@@ -197,6 +195,18 @@ def taken(protocol: Protocol, address: IPAddress, port: int) -> PortTaken:
 
 def _is_bindable(binding: PortBinding) -> bool:
     return binding.protocol in SOCKET_TYPES and len(binding.host) <= SOCKETS_PER_BINDING_MAX
+
+
+def _require_silent(binding: PortBinding, by_port: Mapping[int, Sequence[BoundSocket]]) -> None:
+    """None of these sockets, by their port, is in the way of a binding. Raises PortTaken."""
+    ports = binding.host
+    if len(ports) == 1:
+        near = by_port.get(ports.first, ())
+    else:
+        near = [each for port, there in by_port.items() if ports.first <= port <= ports.last for each in there]
+    found = first_in(near, binding.protocol, binding.host_address, ports)
+    if found is not None:
+        raise _taken_by_process(binding.protocol, binding.host_address or found.address, found.port, found)
 
 
 def _overlap(one: PortBinding, other: PortBinding) -> bool:

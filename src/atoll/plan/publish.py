@@ -21,10 +21,10 @@ _EVERYWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class RelayNeed:
-    """A host port that needs the relay: clients of `binding` over IPv6 are carried to `target`."""
+    """Host ports of a sandbox that need the relay: their clients over IPv6 are carried to `target`."""
 
     sandbox_id: str
-    binding: PortBinding
+    bindings: tuple[PortBinding, ...]
     target: IPAddress
 
 
@@ -71,27 +71,30 @@ def needs_host_ports(world: World, sandbox: Sandbox) -> bool:
     return any(translates(gateway[0], family) for family, gateway in found if gateway is not None)
 
 
-def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[RelayNeed, ...]:
-    """What the kernel can't carry: an IPv6 host port of an endpoint that has only IPv4, and ::1 where
+def relayed(world: World, sandbox: Sandbox, facts: HostFacts) -> RelayNeed | None:
+    """What the kernel can't carry: the IPv6 host ports of an endpoint that has only IPv4, and ::1 where
     frames of a bridge cross the inet hooks. SCTP is not relayed."""
-    led_to = targets(world, sandbox)
-    has_v6 = gateway_endpoint(world, sandbox.id, Family.V6) is not None
-    needs = []
-    for binding in sandbox.bindings:
-        if binding.protocol is Protocol.SCTP or not facts.ipv6:
-            continue
-        if binding.host_address is not None and family_of(binding.host_address) is not Family.V6:
-            continue
-        target = led_to.get(Family.V6)
-        if not has_v6 and Family.V4 in led_to:
-            needs.append(RelayNeed(sandbox.id, binding, led_to[Family.V4]))
-        elif target is not None and facts.bridge_nf_call.get(Family.V6, False) and _at_loopback(binding.host_address):
-            needs.append(RelayNeed(sandbox.id, binding, target))
-    return tuple(needs)
+    if not sandbox.bindings or not facts.ipv6:
+        return None
+    loopback_only = gateway_endpoint(world, sandbox.id, Family.V6) is not None
+    if loopback_only and not facts.bridge_nf_call.get(Family.V6, False):
+        return None
+    target = targets(world, sandbox).get(Family.V6 if loopback_only else Family.V4)
+    needed = _at_loopback if loopback_only else _over_ipv6
+    bindings = tuple(
+        binding
+        for binding in sandbox.bindings
+        if binding.protocol is not Protocol.SCTP and (binding.host_address is None or needed(binding.host_address))
+    )
+    return RelayNeed(sandbox.id, bindings, target) if bindings and target is not None else None
 
 
-def _at_loopback(host_address: IPAddress | None) -> bool:
-    return host_address is None or host_address.is_unspecified or host_address.is_loopback
+def _over_ipv6(host_address: IPAddress) -> bool:
+    return family_of(host_address) is Family.V6
+
+
+def _at_loopback(host_address: IPAddress) -> bool:
+    return _over_ipv6(host_address) and (host_address.is_unspecified or host_address.is_loopback)
 
 
 def targets(world: World, sandbox: Sandbox) -> dict[Family, IPAddress]:

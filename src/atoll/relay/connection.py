@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from atoll.model.addresses import Family, family_of
 from atoll.relay.limits import Limits
-from atoll.relay.wire import RelayTarget
+from atoll.relay.messages import RelayTarget
 from atoll.service.loop import Loop
 
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET

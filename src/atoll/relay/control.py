@@ -1,29 +1,21 @@
 """What the relay serves by the daemon's keys, and how it answers the daemon."""
 
+import errno
 import os
+import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from atoll.errors import Conflict, InvalidRequest, NotFound
-from atoll.model.ports import PORT_MAX, Protocol
+from atoll.errors import AtollError, Conflict, InvalidRequest, NotFound
+from atoll.model.ports import Protocol
 from atoll.relay.limits import Limits
-from atoll.relay.ranges import Listener, ServedRange, in_a_row
+from atoll.relay.messages import WIRE_VERSION, Add, Hello, Lent, List, RelayEntry, RelayTarget, Remove, Row, Stop, Take
+from atoll.relay.ranges import Listener, ServedRange, duplicates, in_a_row, open_row, require_ports
 from atoll.relay.tcp import Seats, TcpListener
 from atoll.relay.udp import FlowTable, UdpListener
-from atoll.relay.wire import (
-    PAGE_ENTRIES_MAX,
-    WIRE_VERSION,
-    Add,
-    Hello,
-    List,
-    RelayTarget,
-    Remove,
-    Stop,
-    Take,
-    entry_body,
-    parse_request,
-)
+from atoll.relay.wire import failed_body, page_body, parse_request
 from atoll.service.control import Answer
 from atoll.service.loop import Loop
 
@@ -41,30 +33,25 @@ class Relay:
     def __len__(self) -> int:
         return len(self._ranges)
 
-    def add(self, key: str, target: RelayTarget, sockets: Sequence[socket.socket]) -> bool:
-        """Serve a key; False when that is so already. A new key is served on duplicates of `sockets`.
+    def add(self, row: Row, sockets: Sequence[socket.socket]) -> None:
+        """Serve a key. A new one is served on duplicates of `sockets`, which came with the row, or on what it opens.
 
-        Raises InvalidRequest, Conflict; OSError when a socket can't listen.
+        Raises InvalidRequest, Conflict; OSError when a socket can't be opened or can't listen.
         """
-        served = self._ranges.get(key)
+        served = self._ranges.get(row.key)
         if served is None:
-            self._ranges[key] = ServedRange(in_a_row(key, sockets, target), target, self._listen)
-            return True
-        if served.target == target:
-            return False
-        if served.target.protocol is not target.protocol:
-            raise Conflict(f"relay key {key!r} is {served.target.protocol.word}, not {target.protocol.word}")
-        if target.port + len(served.sockets) - 1 > PORT_MAX:
-            raise InvalidRequest(f"relay key {key!r} leads to ports above {PORT_MAX}")
-        served.retarget(target)
-        return True
+            self._ranges[row.key] = ServedRange(_sockets_of(row, sockets), row.target, self._listen)
+        elif served.target != row.target:
+            if served.target.protocol is not row.target.protocol:
+                raise Conflict(f"the key is {served.target.protocol.word}, not {row.target.protocol.word}")
+            require_ports(row.target, len(served.sockets))
+            served.retarget(row.target)
 
-    def remove(self, key: str) -> bool:
-        """Stop serving a key; False when it isn't served."""
+    def remove(self, key: str) -> None:
+        """Stop serving a key; one that isn't served is no error."""
         served = self._ranges.pop(key, None)
         if served is not None:
             served.close()
-        return served is not None
 
     def sockets_of(self, key: str) -> list[socket.socket]:
         """The sockets of a key by port, which stay the listeners'. Raises NotFound."""
@@ -72,25 +59,29 @@ class Relay:
             raise NotFound(f"relay key {key!r} is not served", subject=key)
         return self._ranges[key].sockets
 
-    def page(self, after: str) -> dict[str, Any]:
-        """One page of entries, in the order of keys."""
-        keys = sorted(key for key in self._ranges if key > after)
-        entries = [entry_body(self._ranges[key].entry(key)) for key in keys[:PAGE_ENTRIES_MAX]]
-        return {"entries": entries, "more": len(keys) > len(entries)}
+    def entries(self, after: str) -> Iterator[RelayEntry]:
+        """What is served under keys greater than `after`, in their order."""
+        return (self._ranges[key].entry(key) for key in sorted(key for key in self._ranges if key > after))
 
     def answer(self, packet: bytes, sockets: Sequence[socket.socket]) -> Answer:
         """Carry out a request of the daemon; sockets in the answer stay the listeners'. Raises AtollError, OSError."""
         match parse_request(packet):
             case Hello():
-                return {"version": WIRE_VERSION, "pid": os.getpid()}, []
-            case Add(key, target):
-                return {"changed": self.add(key, target, sockets)}, []
-            case Remove(key):
-                return {"changed": self.remove(key)}, []
+                return {
+                    "version": WIRE_VERSION,
+                    "pid": os.getpid(),
+                    "netns": Path("/proc/self/ns/net").stat().st_ino,
+                }, []
+            case Add(rows):
+                return self._add_all(rows, sockets), []
+            case Remove(keys):
+                for key in keys:
+                    self.remove(key)
+                return {}, []
             case Take(key):
                 return {}, self.sockets_of(key)
             case List(after):
-                return self.page(after), []
+                return page_body(self.entries(after)), []
             case Stop():
                 self._loop.stop()
                 return {}, []
@@ -105,12 +96,43 @@ class Relay:
         waiting = [served.tick(now) for served in self._ranges.values()]
         return self._flows.tick(now) or any(waiting)
 
+    def _add_all(self, rows: Sequence[Row], sockets: Sequence[socket.socket]) -> dict[str, Any]:
+        lent = [row.source.sockets if isinstance(row.source, Lent) else 0 for row in rows]
+        if sum(lent) != len(sockets):
+            raise InvalidRequest(f"{len(sockets)} sockets came, not {sum(lent)}")
+        failed: dict[int, str] = {}
+        first = 0
+        for place, (row, count) in enumerate(zip(rows, lent, strict=True)):
+            try:
+                self.add(row, sockets[first : first + count])
+            except AtollError as error:
+                failed[place] = error.message
+            except OSError as error:
+                failed[place] = _reason(error)
+            first += count
+        return failed_body(failed)
+
     def _listen(self, sock: socket.socket, target: RelayTarget) -> Listener:
-        own = sock.dup()
         try:
             if target.protocol is Protocol.TCP:
-                return TcpListener(self._loop, self._limits, self._seats, own, target)
-            return UdpListener(self._loop, self._limits, self._flows, own, target)
+                return TcpListener(self._loop, self._limits, self._seats, sock, target)
+            return UdpListener(self._loop, self._limits, self._flows, sock, target)
         except OSError:
-            self._loop.close(own)
+            self._loop.close(sock)
             raise
+
+
+def _sockets_of(row: Row, lent: Sequence[socket.socket]) -> list[socket.socket]:
+    """The sockets of a new key by port, owned by whoever asks."""
+    if not isinstance(row.source, Lent):
+        require_ports(row.target, len(row.source.ports))
+        return open_row(row.target.protocol, row.source)
+    found = in_a_row(lent, row.target.protocol)
+    require_ports(row.target, len(found))
+    return duplicates(found)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EMFILE:
+        return f"no file left to open of {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
+    return os.strerror(error.errno or 0).lower()

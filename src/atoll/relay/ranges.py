@@ -1,21 +1,26 @@
 """The host ports of one key: ports in a row, each with a listener, that are served and end together."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from atoll.errors import InvalidRequest
+from atoll.model.addresses import Family, family_of
 from atoll.model.ports import PORT_MAX, Protocol
+from atoll.relay.messages import Opened, RelayEntry, RelayTarget
 from atoll.relay.tcp import TcpListener
 from atoll.relay.udp import UdpListener
-from atoll.relay.wire import RelayEntry, RelayTarget
 
 Listener = TcpListener | UdpListener
+
+_KINDS = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
+_FAMILIES = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
 
 
 class ServedRange:
     """Listeners on ports in a row; the first port leads to the target's port, the next ones to those after it.
 
-    `listen` makes a listener of one socket and becomes its owner; an OSError of it ends those made before.
+    `listen` makes a listener of one socket and becomes its owner, also when it raises. Owns the `sockets`: an OSError
+    ends them all.
     """
 
     def __init__(
@@ -26,11 +31,13 @@ class ServedRange:
     ) -> None:
         self.target = target
         self._listeners: list[Listener] = []
+        left = iter(sockets)
         try:
-            for offset, sock in enumerate(sockets):
+            for offset, sock in enumerate(left):
                 self._listeners.append(listen(sock, _target_at(target, offset)))
         except BaseException:
             self.close()
+            _close_all(left)
             raise
 
     @property
@@ -61,24 +68,67 @@ class ServedRange:
         return any(waiting)
 
 
-def in_a_row(key: str, sockets: Sequence[socket.socket], target: RelayTarget) -> list[socket.socket]:
-    """The sockets by port. Raises InvalidRequest unless they are bound sockets of the target's protocol, on one
-    address, with no port between them left out, and the target has as many ports."""
-    kind = socket.SOCK_STREAM if target.protocol is Protocol.TCP else socket.SOCK_DGRAM
+def open_row(protocol: Protocol, source: Opened) -> list[socket.socket]:
+    """Sockets bound to ports of this process's network namespace, by port.
+
+    A TCP port of which only connections of an earlier listener of ours remain is free: ours let it be reused. An IPv6
+    socket leaves IPv4 alone. Raises OSError; then none is open.
+    """
+    family, host = _FAMILIES[family_of(source.address)], str(source.address)
+    opened: list[socket.socket] = []
+    try:
+        for port in range(source.ports.first, source.ports.last + 1):
+            sock = socket.socket(family, _KINDS[protocol], 0)
+            opened.append(sock)
+            if family is socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if protocol is Protocol.TCP:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+    except BaseException:
+        _close_all(opened)
+        raise
+    return opened
+
+
+def in_a_row(sockets: Sequence[socket.socket], protocol: Protocol) -> list[socket.socket]:
+    """The sockets by port. Raises InvalidRequest unless they are bound sockets of the protocol, on one address, with no
+    port between them left out."""
     if not sockets:
-        raise InvalidRequest(f"relay key {key!r} is new, and no socket came with it")
+        raise InvalidRequest("the key is new, and no socket came with it")
     for sock in sockets:
-        right = sock.family in (socket.AF_INET, socket.AF_INET6) and (sock.type, sock.proto) == (kind, target.protocol)
+        right = sock.family in _FAMILIES.values() and (sock.type, sock.proto) == (_KINDS[protocol], protocol)
         if not right or not sock.getsockname()[1]:
-            raise InvalidRequest(f"a socket of relay key {key!r} is not a bound {target.protocol.word} socket")
+            raise InvalidRequest(f"a socket is not a bound {protocol.word} socket")
     found = sorted((sock.getsockname()[:2] for sock in sockets), key=lambda name: name[1])
     address, first = found[0]
     if found != [(address, first + offset) for offset in range(len(found))]:
-        raise InvalidRequest(f"the sockets of relay key {key!r} are not one address's ports in a row")
-    if target.port + len(found) - 1 > PORT_MAX:
-        raise InvalidRequest(f"relay key {key!r} leads to ports above {PORT_MAX}")
+        raise InvalidRequest("the sockets are not one address's ports in a row")
     return sorted(sockets, key=lambda sock: sock.getsockname()[1])
 
 
+def require_ports(target: RelayTarget, count: int) -> None:
+    """Raise InvalidRequest unless the target has `count` ports."""
+    if target.port + count - 1 > PORT_MAX:
+        raise InvalidRequest(f"the ports lead to ports above {PORT_MAX}")
+
+
+def duplicates(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+    """The same sockets once more. Raises OSError; then none is open."""
+    made: list[socket.socket] = []
+    try:
+        for sock in sockets:
+            made.append(sock.dup())
+    except OSError:
+        _close_all(made)
+        raise
+    return made
+
+
+def _close_all(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
 def _target_at(target: RelayTarget, offset: int) -> RelayTarget:
-    return RelayTarget(target.protocol, target.address, target.port + offset)
+    return RelayTarget(target.protocol, target.address, target.port + offset) if offset else target

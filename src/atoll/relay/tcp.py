@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from atoll.relay.connection import TcpConnection
 from atoll.relay.limits import Limits
-from atoll.relay.wire import RelayTarget
+from atoll.relay.messages import RelayTarget
 from atoll.service.loop import Loop
 
 _ACCEPTS_A_TURN = 64

@@ -16,7 +16,7 @@ from typing import Any
 
 from atoll.model.addresses import Family, family_of
 from atoll.relay.limits import Limits
-from atoll.relay.wire import RelayTarget
+from atoll.relay.messages import RelayTarget
 from atoll.service.loop import Loop
 
 _DATAGRAMS_A_TURN = 32

@@ -1,121 +1,101 @@
-"""Messages between the daemon and the relay: one JSON object a SOCK_SEQPACKET packet, sockets of a range with it.
+"""Messages between the daemon and the relay: one JSON object a SOCK_SEQPACKET packet, sockets with it (SCM_RIGHTS).
 
-    request                                                                             answer
-    {"op": "hello", "version": 2}                                                       {"version": 2, "pid": 42}
-    {"op": "add", "key", "protocol": "tcp", "target_address", "target_port"} + sockets  {"changed": true}
-    {"op": "remove", "key"}                                                             {"changed": true}
-    {"op": "take", "key"}                                                               {} + sockets
-    {"op": "list", "after": ""}                                                         {"entries": [...], "more": true}
-    {"op": "stop"}                                                                      {}
-    what can't be done                                                                  {"error": "..."}
+    request                                               answer
+    {"op": "hello", "version": 3}                         {"version": 3, "pid": 42, "netns": 4026531840}
+    {"op": "add", "rows": [row, ...]} + sockets           {"failed": [[0, "reason"], ...]}
+    {"op": "remove", "keys": ["web", ...]}                {}
+    {"op": "take", "key": "web"}                          {} + sockets
+    {"op": "list", "after": ""}                           {"entries": [entry, ...], "more": true}
+    {"op": "stop"}                                        {}
+    what can't be done                                    {"error": "..."}
+
+A row is one key, with the sockets that come along or with the host ports that the relay opens itself:
+
+    ["web", "tcp", "10.0.0.2", 80, 1]                     1 socket, the next one of those in the packet
+    ["web", "tcp", "10.0.0.2", 80, "::", 8080, 8089]      an address, the first and the last port
+
+Rows fail one by one, and are told by their place. An entry is a key as it is served, with its counts: open, total,
+failed.
+
+    ["web", "tcp", "10.0.0.2", 80, 1, 7, 0]
 
 Law: pure; bytes from outside end as a value or as InvalidRequest.
 """
 
 import ipaddress
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from atoll.errors import InvalidRequest
 from atoll.model.addresses import IPAddress
-from atoll.model.ports import PORT_MAX, Protocol
-from atoll.service.packet import encode, number, parse, text
+from atoll.model.ports import PORT_MAX, PortRange, Protocol
+from atoll.relay.messages import (
+    KEY_LENGTH_MAX,
+    KEY_PORTS_MAX,
+    KEYS_MAX,
+    PORTS_MAX,
+    REASON_LENGTH_MAX,
+    ROWS_MAX,
+    Add,
+    Hello,
+    Lent,
+    List,
+    Opened,
+    RelayEntry,
+    RelayTarget,
+    Remove,
+    Request,
+    Row,
+    Stop,
+    Take,
+)
+from atoll.service.packet import PACKET_BYTES_MAX, SOCKETS_MAX, encode, number, parse, text, texts
 
-WIRE_VERSION = 2
-KEY_LENGTH_MAX = 200
-PAGE_ENTRIES_MAX = 100
-"""Entries in one answer to `list`: with the longest keys they stay below PACKET_BYTES_MAX."""
+_ROWS_BYTES_MAX = PACKET_BYTES_MAX - 100
+"""What is around rows and entries is shorter."""
+
+_ENTRY_BYTES_MAX = 150
+"""An entry without its key, of which each character may need a backslash: an IPv6 address, numbers of 64 bits."""
 
 _PROTOCOLS = {protocol.word: protocol for protocol in (Protocol.TCP, Protocol.UDP)}
-
-
-@dataclass(frozen=True, slots=True)
-class RelayTarget:
-    """Where the bytes of a range of host ports go: of the first one to `port`, of the next ones to those after it.
-
-    `protocol` is TCP or UDP.
-    """
-
-    protocol: Protocol
-    address: IPAddress
-    port: int
-
-    def __str__(self) -> str:
-        address = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{address}:{self.port}/{self.protocol.word}"
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The first request of a controller."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """Serve `key`; sockets come along unless the relay has them for this key: of one port, or of ports in a row.
-
-    All of them are served, or none. Nothing happens when the key has this target already; another target replaces
-    it and ends its connections.
-    """
-
-    key: str
-    target: RelayTarget
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Stop serving `key` and reset its connections. A key that isn't served is no error."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """Send duplicates of the sockets of `key`, by port: how a restarted daemon holds the ports again."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class List:
-    """Entries with keys greater than `after`, in order, at most PAGE_ENTRIES_MAX."""
-
-    after: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the process and its connections."""
-
-
-Request = Hello | Add | Remove | Take | List | Stop
-
-
-@dataclass(frozen=True, slots=True)
-class RelayEntry:
-    """A served range of ports. `open` connections or flows now; `total` and `failed` since it was added.
-
-    TCP fails when the target can't be reached, UDP when a datagram can't be passed on.
-    """
-
-    key: str
-    target: RelayTarget
-    open: int = 0
-    total: int = 0
-    failed: int = 0
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode_request(request: Request) -> bytes:
-    """A request as a packet."""
+    """A request as a packet, whose limits `pack` keeps and this doesn't look at."""
     match request:
-        case Add(key, target):
-            body = {"key": key, **_target_body(target)}
+        case Add(rows):
+            encode_row = _RowEncoder()
+            return _add_packet([encode_row(row) for row in rows])
         case _:
-            body = asdict(request)
-    return encode({"op": type(request).__name__.lower(), **body})
+            return encode({"op": type(request).__name__.lower(), **asdict(request)})
+
+
+def pack(rows: Sequence[Row]) -> Iterator[tuple[Sequence[Row], bytes]]:
+    """Rows as packets of `Add`, as few as the limits allow, each with the rows that it has."""
+    encode_row = _RowEncoder()
+    first = octets = ports = sockets = 0
+    encoded: list[str] = []
+    for place, row in enumerate(rows):
+        encoded_row = encode_row(row)
+        lent, opened = (row.source.sockets, 0) if isinstance(row.source, Lent) else (0, len(row.source.ports))
+        octets, ports, sockets = octets + len(encoded_row) + 1, ports + opened, sockets + lent
+        full = octets > _ROWS_BYTES_MAX or ports > PORTS_MAX or sockets > SOCKETS_MAX or len(encoded) == ROWS_MAX
+        if encoded and full:
+            yield rows[first:place], _add_packet(encoded)
+            first, encoded = place, []
+            octets, ports, sockets = len(encoded_row) + 1, opened, lent
+        encoded.append(encoded_row)
+    if encoded:
+        yield rows[first:], _add_packet(encoded)
+
+
+def pack_keys(keys: Sequence[str]) -> Iterator[bytes]:
+    """Keys as packets of `Remove`."""
+    for first in range(0, len(keys), KEYS_MAX):
+        yield encode_request(Remove(tuple(keys[first : first + KEYS_MAX])))
 
 
 def parse_request(packet: bytes) -> Request:
@@ -125,11 +105,11 @@ def parse_request(packet: bytes) -> Request:
         case "hello":
             return Hello(number(body, "version"))
         case "add":
-            return Add(_key(body), _target(body))
+            return Add(_rows(_list(body, "rows", ROWS_MAX)))
         case "remove":
-            return Remove(_key(body))
+            return Remove(tuple(map(_key, texts(body, "keys"))))
         case "take":
-            return Take(_key(body))
+            return Take(_key(body.get("key")))
         case "list":
             return List(text(body, "after"))
         case "stop":
@@ -138,41 +118,143 @@ def parse_request(packet: bytes) -> Request:
             raise InvalidRequest(f"unknown relay request {op!r}")
 
 
-def entry_body(entry: RelayEntry) -> dict[str, Any]:
-    """An entry as it stands in an answer to `list`."""
-    counts = {"open": entry.open, "total": entry.total, "failed": entry.failed}
-    return {"key": entry.key, **_target_body(entry.target), **counts}
+def failed_body(failed: Mapping[int, str]) -> dict[str, Any]:
+    """The answer to `add`: why not, by place, for rows that are not served."""
+    return {"failed": [[place, reason[:REASON_LENGTH_MAX]] for place, reason in failed.items()]}
 
 
-def parse_entry(body: Any) -> RelayEntry:
-    """An entry from an answer to `list`. Raises InvalidRequest."""
-    if not isinstance(body, dict):
-        raise InvalidRequest("a relay entry is not an object")
-    counts = (number(body, name) for name in ("open", "total", "failed"))
-    return RelayEntry(_key(body), _target(body), *counts)
+def parse_failed(body: Mapping[str, Any]) -> dict[int, str]:
+    """Why not, by place, from an answer to `add`. Raises InvalidRequest."""
+    failed: dict[int, str] = {}
+    for each in _list(body, "failed", ROWS_MAX):
+        match each:
+            case [int(place), str(reason)]:
+                failed[place] = reason
+            case _:
+                raise InvalidRequest(f"{each!r} is no place of a relay row and a reason")
+    return failed
 
 
-def _target_body(target: RelayTarget) -> dict[str, Any]:
-    return {"protocol": target.protocol.word, "target_address": str(target.address), "target_port": target.port}
+def page_body(entries: Iterable[RelayEntry]) -> dict[str, Any]:
+    """The answer to `list`: entries, as many as surely fit; "more" when that isn't all of them."""
+    bodies: list[list[str | int]] = []
+    octets = 0
+    for entry in entries:
+        octets += 2 * len(entry.key) + _ENTRY_BYTES_MAX
+        if octets > _ROWS_BYTES_MAX:
+            return {"entries": bodies, "more": True}
+        bodies.append(_entry_body(entry))
+    return {"entries": bodies, "more": False}
 
 
-def _target(body: Mapping[str, Any]) -> RelayTarget:
-    word = text(body, "protocol")
+def parse_page(body: Mapping[str, Any]) -> tuple[list[RelayEntry], bool]:
+    """Entries from an answer to `list`, and whether there are more. Raises InvalidRequest."""
+    addresses = _Addresses()
+    entries = [_entry(each, addresses) for each in _list(body, "entries", PACKET_BYTES_MAX)]
+    return entries, body.get("more") is True
+
+
+class _RowEncoder:
+    """Writes rows. Addresses that come several times in a row become text once."""
+
+    def __init__(self) -> None:
+        self._target = _LastText()
+        self._host = _LastText()
+
+    def __call__(self, row: Row) -> str:
+        target, source = row.target, row.source
+        there: list[str | int] = [row.key, target.protocol.word, self._target(target.address), target.port]
+        if isinstance(source, Lent):
+            return _compact([*there, source.sockets])
+        return _compact([*there, self._host(source.address), source.ports.first, source.ports.last])
+
+
+class _LastText:
+    """Addresses as text, the last one remembered: an IPv6 address takes longer to write than all else of a row."""
+
+    def __init__(self) -> None:
+        self._address: IPAddress | None = None
+        self._text = ""
+
+    def __call__(self, address: IPAddress) -> str:
+        if address is not self._address:
+            self._address, self._text = address, str(address)
+        return self._text
+
+
+class _Addresses(dict[str, IPAddress]):
+    """Addresses by their text, each parsed once a message. Raises InvalidRequest."""
+
+    def __missing__(self, text: str) -> IPAddress:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            raise InvalidRequest(f"invalid address {text[:40]!r}: neither IPv4 nor IPv6") from None
+        self[text] = address
+        return address
+
+
+def _add_packet(rows: Sequence[str]) -> bytes:
+    return ('{"op":"add","rows":[' + ",".join(rows) + "]}").encode()
+
+
+def _rows(rows: Sequence[object]) -> tuple[Row, ...]:
+    addresses = _Addresses()
+    found = tuple(_row(row, addresses) for row in rows)
+    if sum(len(row.source.ports) for row in found if isinstance(row.source, Opened)) > PORTS_MAX:
+        raise InvalidRequest(f"a relay request opens more than {PORTS_MAX} ports")
+    return found
+
+
+def _row(row: object, addresses: _Addresses) -> Row:
+    # Booleans are integers in Python: none of them is a port or a number of sockets.
+    match row:
+        case [str(key), str(word), str(address), int(port), int(sockets)] if type(port) is type(sockets) is int:
+            if not 0 <= sockets <= SOCKETS_MAX:
+                raise InvalidRequest(f"{sockets} sockets are not between 0 and {SOCKETS_MAX}")
+            return Row(_key(key), _target(word, addresses[address], port), Lent(sockets))
+        case [str(key), str(word), str(address), int(port), str(host), int(first), int(last)] if (
+            type(port) is type(first) is type(last) is int
+        ):
+            if not 1 <= first <= last <= min(PORT_MAX, first + KEY_PORTS_MAX - 1):
+                raise InvalidRequest(f"{first}-{last} are not 1 to {KEY_PORTS_MAX} ports between 1 and {PORT_MAX}")
+            source = Opened(addresses[host], PortRange(first, last))
+            return Row(_key(key), _target(word, addresses[address], port), source)
+        case _:
+            raise InvalidRequest(f"{str(row)[:40]} is no relay row")
+
+
+def _entry_body(entry: RelayEntry) -> list[str | int]:
+    target = entry.target
+    there: list[str | int] = [entry.key, target.protocol.word, str(target.address), target.port]
+    return [*there, entry.open, entry.total, entry.failed]
+
+
+def _entry(entry: object, addresses: _Addresses) -> RelayEntry:
+    match entry:
+        case [str(key), str(word), str(address), int(port), int(open_), int(total), int(failed)]:
+            return RelayEntry(_key(key), _target(word, addresses[address], port), open_, total, failed)
+        case _:
+            raise InvalidRequest(f"{str(entry)[:40]} is no relay entry")
+
+
+def _target(word: str, address: IPAddress, port: int) -> RelayTarget:
     if word not in _PROTOCOLS:
-        raise InvalidRequest(f"protocol {word!r} can't be relayed, only tcp and udp")
-    written = text(body, "target_address")
-    try:
-        address = ipaddress.ip_address(written)
-    except ValueError:
-        raise InvalidRequest(f"invalid target_address {written!r}: not an IPv4 or IPv6 address") from None
-    port = number(body, "target_port")
+        raise InvalidRequest(f"protocol {word[:40]!r} can't be relayed, only tcp and udp")
     if not 1 <= port <= PORT_MAX:
-        raise InvalidRequest(f"target_port {port} is not between 1 and {PORT_MAX}")
+        raise InvalidRequest(f"target port {port} is not between 1 and {PORT_MAX}")
     return RelayTarget(_PROTOCOLS[word], address, port)
 
 
-def _key(body: Mapping[str, Any]) -> str:
-    key = text(body, "key")
-    if not 0 < len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
-        raise InvalidRequest(f"invalid relay key {key[:40]!r}: 1 to {KEY_LENGTH_MAX} printable ASCII characters")
+def _key(key: object) -> str:
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
+        shown = str(key)[:40]
+        raise InvalidRequest(f"invalid relay key {shown!r}: 1 to {KEY_LENGTH_MAX} printable ASCII characters")
     return key
+
+
+def _list(body: Mapping[str, Any], name: str, length_max: int) -> list[Any]:
+    value = body.get(name)
+    if not isinstance(value, list) or len(value) > length_max:
+        raise InvalidRequest(f"relay message has no list {name!r} of at most {length_max}")
+    return value

@@ -20,11 +20,20 @@ class ServiceClient:
     Nothing here needs the service to be a child: it is found by its path, also after the daemon was killed.
     Every call waits at most `timeout_s` for each answer, and raises Unavailable when none comes. `name` is the
     service's in messages; `version` that of its requests, of which {"op": "hello"} and {"op": "stop"} are all
-    services'; `options` are given to `python -m MODULE` when it is started.
+    services'; `options` are given to `python -m MODULE` when it is started. `netns` is the inode of the network
+    namespace that it has to say it is in; 0 is any.
     """
 
     def __init__(
-        self, path: Path, *, name: str, module: str, version: int, options: Sequence[str], timeout_s: float
+        self,
+        path: Path,
+        *,
+        name: str,
+        module: str,
+        version: int,
+        options: Sequence[str],
+        timeout_s: float,
+        netns: int = 0,
     ) -> None:
         self.path = path
         self._name = name
@@ -32,15 +41,16 @@ class ServiceClient:
         self._version = version
         self._options = options
         self._timeout_s = timeout_s
+        self._netns = netns
         self._sock: socket.socket | None = None
 
     def running(self) -> bool:
-        """Whether a service answers that speaks our version. Effects: one that speaks another is told to stop."""
+        """Whether a service answers that speaks our version, where it has to be. Effects: another is told to stop."""
         try:
             body = self._hello()
         except Unavailable:
             return False
-        if body.get("version") != self._version:
+        if body.get("version") != self._version or self._netns not in (0, body.get("netns")):
             self.dismiss()
             return False
         return True
@@ -97,21 +107,39 @@ class ServiceClient:
 
     def exchange(self, packet: bytes, sockets: Sequence[socket.socket] = ()) -> Received:
         """The answer to a request as it is, with the sockets that came along."""
+        self.send(packet, sockets)
+        return self.receive()
+
+    def send(self, packet: bytes, sockets: Sequence[socket.socket] = ()) -> None:
+        """Send a request without waiting; answers come in the same order. A service ends a connection whose answers
+        wait in numbers."""
         sock = self._sock or self._connect()
         try:
             socket.send_fds(sock, [packet], [each.fileno() for each in sockets])
-            answer, descriptors, flags, _address = socket.recv_fds(sock, PACKET_BYTES_MAX, SOCKETS_MAX)
+        except OSError as error:
+            self.disconnect()
+            raise self._silent(error) from error
+
+    def receive(self) -> Received:
+        """The next answer as it is, with the sockets that came along."""
+        try:
+            if self._sock is None:
+                raise ConnectionResetError("the connection has ended")
+            answer, descriptors, flags, _address = socket.recv_fds(self._sock, PACKET_BYTES_MAX, SOCKETS_MAX)
             if not answer:
                 raise ConnectionResetError(f"the {self._name} has ended")
         except OSError as error:
             self.disconnect()
-            raise Unavailable(f"the {self._name} at {self.path} doesn't answer", detail=str(error)) from error
+            raise self._silent(error) from error
         received = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         if flags & socket.MSG_CTRUNC:
             for extra in received:
                 extra.close()
             raise Unavailable(f"the {self._name} at {self.path} sent more sockets than files can be opened")
         return parse(answer), received
+
+    def _silent(self, error: OSError) -> Unavailable:
+        return Unavailable(f"the {self._name} at {self.path} doesn't answer", detail=str(error))
 
     def _hello(self) -> dict[str, Any]:
         body, received = self.exchange(encode({"op": "hello", "version": self._version}))

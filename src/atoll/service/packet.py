@@ -10,8 +10,8 @@ from typing import Any
 from atoll.errors import InvalidRequest
 
 PACKET_BYTES_MAX = 65536
-SOCKETS_MAX = 64
-"""Sockets in one packet. The kernel takes 253 (SCM_MAX_FD, net/scm.h)."""
+SOCKETS_MAX = 253
+"""Sockets in one packet: SCM_MAX_FD, net/scm.h."""
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
