@@ -32,6 +32,8 @@ class Effort:
     restarts: int
     restart_sandboxes: int
     cli_rounds: int
+    flushes: int
+    flush_ports: int
 
 
 FULL = Effort(
@@ -54,6 +56,8 @@ FULL = Effort(
     restarts=7,
     restart_sandboxes=1000,
     cli_rounds=51,
+    flushes=7,
+    flush_ports=10_000,
 )
 
 QUICK = Effort(
@@ -76,6 +80,8 @@ QUICK = Effort(
     restarts=2,
     restart_sandboxes=100,
     cli_rounds=7,
+    flushes=2,
+    flush_ports=10_000,
 )
 
 SMALLEST = Effort(
@@ -98,4 +104,6 @@ SMALLEST = Effort(
     restarts=1,
     restart_sandboxes=4,
     cli_rounds=1,
+    flushes=1,
+    flush_ports=100,
 )
