@@ -130,6 +130,8 @@ def bench() -> Iterator[Bench]:
     with TemporaryDirectory(prefix="at-runtime-") as directory, namespace("rt") as name:
         made = Bench(Path(directory), OneNamespace(str(path_of(name)), Path(directory) / "sandboxes"))
         made.network.directory.mkdir()
+        # As /var/lib is: the root of a user namespace is nobody there.
+        made.directory.chmod(0o711)
         made.places.state.mkdir()
         made.places.run.mkdir()
         try:

@@ -259,17 +259,18 @@ class Containers:
 
     def resize(self, reference: str, *, height: int, width: int) -> None:
         """Tell a container's terminal its size in characters. Raises NotFound, Conflict."""
-        container = self.find(reference)
-        if not container.status.has_process:
-            raise Conflict(f"container {container.id} is not running", hint=f"atoll start {container.name}")
+        container = self._running(reference)
         self._runs.launcher.resize(self._runs.places.bundle(container.id), height=height, width=width)
 
     async def processes(self, reference: str) -> list[int]:
         """Pids of the host of a container's processes. Raises NotFound, Conflict."""
-        container = self.find(reference)
-        if not container.status.has_process:
-            raise Conflict(f"container {container.id} is not running", hint=f"atoll start {container.name}")
+        container = self._running(reference)
         return await self._runs.launcher.runc(container).processes(container.id)
+
+    async def stats(self, reference: str) -> dict[str, Any]:
+        """What a container uses now, in the words of `runc events --stats`. Raises NotFound, Conflict."""
+        container = self._running(reference)
+        return await self._runs.launcher.runc(container).stats(container.id)
 
     def wait(self, reference: str, condition: str = "not-running") -> asyncio.Future[Exit]:
         """How a container ends, in time; `condition` is not-running, next-exit or removed. Raises NotFound."""
@@ -287,6 +288,12 @@ class Containers:
         """Finish what is under way, and stop waiting. The containers run on."""
         await asyncio.gather(*self.under_way, return_exceptions=True)
         await self._runs.close()
+
+    def _running(self, reference: str) -> Container:
+        container = self.find(reference)
+        if not container.status.has_process:
+            raise Conflict(f"container {container.id} is not running", hint=f"atoll start {container.name}")
+        return container
 
     async def _signal(self, entry: Entry, name: str) -> None:
         container = entry.container

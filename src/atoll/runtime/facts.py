@@ -29,8 +29,13 @@ def read_abilities() -> HostAbilities:
         cgroup_version=version,
         swap_limit=version == 2 or (_CGROUP / "memory" / "memory.memsw.limit_in_bytes").exists(),
         seccomp_profile=profiles[-1] if profiles else "",
-        last_capability=int(Path("/proc/sys/kernel/cap_last_cap").read_text()),
+        capabilities=_capabilities(),
     )
+
+
+def _capabilities() -> int:
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:"))
 
 
 def find_init() -> str:

@@ -1,10 +1,11 @@
 """Everything that has to be there before a container begins: its root, its files, its bundle."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,6 +65,16 @@ class Preparer:
         )
         (bundle / "config.json").write_text(json.dumps(spec))
 
+    @contextlib.asynccontextmanager
+    async def mounted(self, container: Container) -> AsyncIterator[Path]:
+        """The root of a container that doesn't run, mounted for as long as the block lasts."""
+        self.places.bundle(container.id).mkdir(mode=0o711, parents=True, exist_ok=True)
+        try:
+            await self._mount(container, self.images.find(container.image_id))
+            yield self.places.root(container.id)
+        finally:
+            await self.clean(container.id)
+
     async def clean(self, container_id: str) -> None:
         """Unmount and remove a bundle; one that isn't there is no error."""
         bundle = self.places.bundle(container_id)
@@ -108,7 +119,7 @@ class Preparer:
             hostname=hostname_of(container),
             files={target: path for target, path in files.items() if target not in own},
             volumes=self._volumes(container),
-            shm=self._shm(container),
+            ipc=self._ipc(container),
             joined=self._joined(container),
             ids=REMAPPED if container.host.userns == "private" else None,
             init=self.init_program if container.host.init else "",
@@ -118,17 +129,16 @@ class Preparer:
         volumes = [mount for mount in container.mounts if mount.kind is MountKind.VOLUME]
         return {mount.target: str(self.volumes.find(mount.source).path) for mount in volumes}
 
-    def _shm(self, container: Container) -> str:
+    def _ipc(self, container: Container) -> dict[str, str]:
         match container.host.ipc.kind:
             case SharingKind.HOST:
-                return "/dev/shm"
+                return {path: path for path in ("/dev/shm", "/dev/mqueue") if Path(path).is_dir()}
             case SharingKind.SHAREABLE:
-                return str(self.places.bundle(container.id) / "shm")
+                return {"/dev/shm": str(self.places.bundle(container.id) / "shm")}
             case SharingKind.CONTAINER:
-                owner = self.registry.find(container.host.ipc.container).container
-                return self._shm(owner)
+                return self._ipc(self.registry.find(container.host.ipc.container).container)
             case _:
-                return ""
+                return {}
 
     def _joined(self, container: Container) -> Mapping[str, str]:
         found = {}

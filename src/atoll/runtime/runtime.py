@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from atoll.model.container import Container
+from atoll.runtime.archives import Archives
 from atoll.runtime.containers import Containers
 from atoll.runtime.execs import Execs
 from atoll.runtime.facts import find_init, read_abilities
@@ -28,8 +29,8 @@ from atoll.runtime.volumes import Volumes
 class Runtime:
     """Images, volumes, containers and processes below a state and a run directory.
 
-    `images`, `volumes`, `containers` and `execs` have the verbs. `new_id` gives 64 random digits; `emit` gets an event
-    for everything that happens, in order.
+    `images`, `volumes`, `containers`, `execs` and `archives` have the verbs. `new_id` gives 64 random digits; `emit`
+    gets an event for everything that happens, in order.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Runtime:
             emit=emit,
         )
         self.execs = Execs(self._runs)
+        self.archives = Archives(self._runs)
         self._health = HealthChecks(self._runs, self.execs)
         self._runs.begun = self._health.begin
         self.containers = Containers(self._runs, Mounting(self.places, self.images, self.volumes, new_id))

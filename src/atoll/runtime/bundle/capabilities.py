@@ -21,10 +21,11 @@ ALL: tuple[str, ...] = tuple(f"CAP_{name}" for name in _ALL.split())
 DEFAULT: tuple[str, ...] = tuple(f"CAP_{name}" for name in _DEFAULT.split())
 
 
-def capabilities(add: Iterable[str], drop: Iterable[str], *, privileged: bool, last: int) -> tuple[str, ...]:
+def capabilities(add: Iterable[str], drop: Iterable[str], *, privileged: bool, available: int) -> tuple[str, ...]:
     """The capabilities of a container, in the order of their numbers.
 
-    `last` is the kernel's highest (/proc/sys/kernel/cap_last_cap). Raises InvalidRequest for a name that is none.
+    `available` are those that the daemon may give, as /proc/PID/status has them: bit 0 is CAP_CHOWN. Raises
+    InvalidRequest for a name that is none.
     """
     added, dropped = [_parsed(name) for name in add], [_parsed(name) for name in drop]
     wanted = set(ALL if privileged else DEFAULT)
@@ -34,7 +35,7 @@ def capabilities(add: Iterable[str], drop: Iterable[str], *, privileged: bool, l
         wanted = set(ALL)
     wanted |= {name for name in added if name != "ALL"}
     wanted -= {name for name in dropped if name != "ALL"}
-    return tuple(name for name in ALL[: last + 1] if name in wanted)
+    return tuple(name for number, name in enumerate(ALL) if name in wanted and available >> number & 1)
 
 
 def _parsed(text: str) -> str:

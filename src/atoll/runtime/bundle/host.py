@@ -22,13 +22,13 @@ class HostAbilities:
     """`machine` is `uname -m`'s. `cgroup_version` is 2 only where v1 has no controllers.
 
     `swap_limit`: the memory controller counts swap. `seccomp_profile` is the default one's JSON, "" where there is
-    none. `last_capability` is /proc/sys/kernel/cap_last_cap.
+    none. `capabilities` are those that the daemon has itself and may give, as /proc/PID/status has them.
     """
 
     machine: str = "x86_64"
     cgroup_version: int = 1
     swap_limit: bool = False
     seccomp_profile: str = ""
-    last_capability: int = 40
+    capabilities: int = (1 << 41) - 1
     devices: Mapping[str, tuple[HostDevice, ...]] = field(default_factory=dict)
     """By the path that was asked for; a directory has several."""

@@ -25,14 +25,24 @@ _DEVPTS = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid
 
 
 def mounts(
-    host: HostConfig, own: Iterable[Mount], *, sources: Mapping[str, str], files: Mapping[str, str], shm: str
+    host: HostConfig,
+    own: Iterable[Mount],
+    *,
+    sources: Mapping[str, str],
+    files: Mapping[str, str],
+    ipc: Mapping[str, str],
+    remapped: bool,
 ) -> list[dict[str, Any]]:
     """All mounts in the order in which they are made: a target before what lies below it.
 
     `own` are the container's; `sources` maps targets of volumes to paths of the host, `files` paths in the container
-    (/etc/hosts) to paths of the host. `shm` is what /dev/shm is, or "" for one of its own.
+    (/etc/hosts) to paths of the host, and so does `ipc` for /dev/shm and /dev/mqueue where these are shared.
+    `remapped`: the container's ids are not the host's.
     """
-    found = {mount["destination"]: mount for mount in _defaults(host, shm)}
+    found = {mount["destination"]: mount for mount in _defaults(host, ipc)}
+    if remapped:
+        # The kernel gives sysfs to a user namespace only for a network namespace that it owns.
+        found["/sys"] = _bind("/sys", "/sys", ["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])
     for target, path in files.items():
         found[target] = _bind(path, target, ["rbind", "rprivate"])
     for mount in own:
@@ -51,7 +61,7 @@ def tmpfs_options(mount: Mount) -> list[str]:
     return [option for option in options if _opposite(option) not in mount.options] + list(mount.options)
 
 
-def _defaults(host: HostConfig, shm: str) -> list[dict[str, Any]]:
+def _defaults(host: HostConfig, ipc: Mapping[str, str]) -> list[dict[str, Any]]:
     # `ro` of these two would also keep a privileged container from what it is for.
     read_only = [] if host.privileged else ["ro"]
     found = [
@@ -62,14 +72,13 @@ def _defaults(host: HostConfig, shm: str) -> list[dict[str, Any]]:
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", *read_only]),
         _mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
     ]
-    if host.ipc.kind is SharingKind.HOST:
-        found[-1] = _bind("/dev/mqueue", "/dev/mqueue", ["rbind", "nosuid", "noexec", "nodev"])
-    if shm:
-        found.append(_bind(shm, "/dev/shm", ["rbind", "rprivate", "nosuid", "noexec", "nodev"]))
-    elif host.ipc.kind is not SharingKind.NONE:
+    if host.ipc.kind is not SharingKind.NONE:
         options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={host.shm_bytes}"]
         found.append(_mount("/dev/shm", "tmpfs", "shm", options))
-    return found
+    shared = [
+        _bind(source, target, ["rbind", "rprivate", "nosuid", "noexec", "nodev"]) for target, source in ipc.items()
+    ]
+    return [mount for mount in found if mount["destination"] not in ipc] + shared
 
 
 def _own(mount: Mount, sources: Mapping[str, str]) -> dict[str, Any]:

@@ -37,8 +37,8 @@ class Place:
     """Where on this host the parts of a container are. Paths are absolute.
 
     `netns` is the sandbox's namespace. `joined` maps ipc, pid and uts to the path of a namespace of another
-    container's. `files` are paths in the container to files of the host, `volumes` targets to directories. `init` is a
-    program that reaps, "" for none.
+    container's, `ipc` /dev/shm and /dev/mqueue to what they are when they are not its own alone, `files` paths in the
+    container to files of the host, `volumes` targets to directories. `init` is a program that reaps, "" for none.
     """
 
     root: str
@@ -47,7 +47,7 @@ class Place:
     hostname: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
-    shm: str = ""
+    ipc: Mapping[str, str] = field(default_factory=dict)
     joined: Mapping[str, str] = field(default_factory=dict)
     ids: IdMap | None = None
     init: str = ""
@@ -64,7 +64,14 @@ def specification(
         "ociVersion": SPEC_VERSION,
         "root": {"path": place.root, "readonly": config.readonly_rootfs},
         "process": _process(container, effective, user, place, host),
-        "mounts": mounts(config, container.mounts, sources=place.volumes, files=files, shm=place.shm),
+        "mounts": mounts(
+            config,
+            container.mounts,
+            sources=place.volumes,
+            files=files,
+            ipc=place.ipc,
+            remapped=place.ids is not None,
+        ),
         "annotations": dict(config.annotations),
         "linux": _linux(container, place, host, devices),
     }
@@ -97,7 +104,7 @@ def process(
     }
     found.pop("consoleSize", None)
     if privileged_by is not None:
-        every = capabilities((), (), privileged=True, last=privileged_by.last_capability)
+        every = capabilities((), (), privileged=True, available=privileged_by.capabilities)
         found["capabilities"] = _sets(every, user)
     return found
 
@@ -106,7 +113,7 @@ def _process(
     container: Container, effective: Effective, user: User, place: Place, host: HostAbilities
 ) -> dict[str, Any]:
     config = container.host
-    granted = capabilities(config.cap_add, config.cap_drop, privileged=config.privileged, last=host.last_capability)
+    granted = capabilities(config.cap_add, config.cap_drop, privileged=config.privileged, available=host.capabilities)
     argv = ((INIT_PATH, "--") if place.init else ()) + effective.argv
     env = effective.env
     if not any(entry.startswith("HOSTNAME=") for entry in env):
@@ -146,7 +153,7 @@ def _linux(
     container: Container, place: Place, host: HostAbilities, devices: list[tuple[HostDevice, Device]]
 ) -> dict[str, Any]:
     config = container.host
-    granted = capabilities(config.cap_add, config.cap_drop, privileged=config.privileged, last=host.last_capability)
+    granted = capabilities(config.cap_add, config.cap_drop, privileged=config.privileged, available=host.capabilities)
     found: dict[str, Any] = {
         "namespaces": _namespaces(config, place, host),
         "cgroupsPath": place.cgroup,

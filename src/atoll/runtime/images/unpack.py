@@ -1,9 +1,11 @@
-"""Unpack one layer into a directory: a program of its own, `python -m atoll.runtime.images.unpack DIR [SHIFT]`.
+"""Unpack one layer into a directory: a program of its own, `python -m atoll.runtime.images.unpack DIR [SHIFT [PATH]]`.
 
 The archive comes as standard input: a tar, plain or compressed by gzip, bzip2 or xz. The program changes its root to
 DIR before it reads a byte, so neither `..` nor a link, symbolic or hard, absolute or relative, can lead outside. What
 it needs is imported before that: a library loaded later would be the archive's. Owners are numbers, SHIFT is added to
 them. Whiteouts become overlayfs's own. Devices are left out: a container gets its own /dev, and no other is of use.
+
+With PATH the archive is one of plain files, for that directory in DIR.
 
 Prints one JSON object: `digest` of the plain archive, and `size_bytes`; or `error`.
 Source: opencontainers/image-spec, layer.md; Documentation/filesystems/overlayfs.rst.
@@ -74,25 +76,31 @@ def opened(stream: IO[bytes]) -> IO[bytes]:
 
 
 class Unpacker:
-    """Puts members of an archive below the current root, whose path is `/`."""
+    """Puts members of an archive below a directory of the current root.
 
-    def __init__(self, shift: int) -> None:
+    `layer`: they are of a layer of an image, whiteouts and all, and not just files.
+    """
+
+    def __init__(self, directory: Path, *, shift: int, layer: bool) -> None:
+        self._directory = directory
         self._shift = shift
+        self._layer = layer
         self._times: list[tuple[Path, int]] = []
         self.size_bytes = 0
 
     def put(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """One member, in place of what is there. Raises Refused, OSError."""
-        path = _inside(member.name)
-        if path == _ROOT:
-            self._finish(path, member)
+        path = self._inside(member.name)
+        if path == self._directory:
+            if self._layer:
+                self._finish(path, member)
             return
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if path.name == OPAQUE:
+        if self._layer and path.name == OPAQUE:
             os.setxattr(path.parent, OPAQUE_XATTR, b"y")
-        elif path.name.startswith(METADATA):
+        elif self._layer and path.name.startswith(METADATA):
             return
-        elif path.name.startswith(WHITEOUT):
+        elif self._layer and path.name.startswith(WHITEOUT):
             _white_out(path)
         elif self._make(archive, member, path):
             self._finish(path, member)
@@ -112,7 +120,7 @@ class Unpacker:
         elif member.issym():
             path.symlink_to(member.linkname)
         elif member.islnk():
-            _link(_inside(member.linkname), path)
+            _link(self._inside(member.linkname), path)
             return False
         elif member.isfifo():
             os.mkfifo(path)
@@ -121,6 +129,12 @@ class Unpacker:
         else:
             raise Refused(f"{member.name!r} is of the unknown kind {member.type!r}")
         return True
+
+    def _inside(self, name: str) -> Path:
+        # From the root `..` leads nowhere; links on the way are resolved by the kernel, inside the root too.
+        if "\0" in name:
+            raise Refused(f"{name!r} is not a path")
+        return Path(f"{self._directory}/{os.path.normpath('/' + name.lstrip('/'))}")
 
     def _write(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         source = archive.extractfile(member)
@@ -142,13 +156,6 @@ class Unpacker:
             self._times.append((path, time_ns))
         else:
             os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
-
-
-def _inside(name: str) -> Path:
-    # From the root `..` leads nowhere; links on the way are resolved by the kernel, inside the root too.
-    if "\0" in name:
-        raise Refused(f"{name!r} is not a path")
-    return Path(os.path.normpath("/" + name.lstrip("/")))
 
 
 def _white_out(path: Path) -> None:
@@ -186,10 +193,10 @@ def _clear(path: Path, *, for_directory: bool) -> None:
         shutil.rmtree(path)
 
 
-def unpack(stream: IO[bytes], shift: int = 0) -> tuple[str, int]:
-    """Unpack below `/`; the digest of the plain archive and the bytes of its files. Raises Refused, OSError."""
+def unpack(stream: IO[bytes], directory: Path = _ROOT, *, shift: int = 0, layer: bool = True) -> tuple[str, int]:
+    """Unpack below a directory; the digest of the plain archive and the bytes of its files. Raises Refused, OSError."""
     source = HashedInput(opened(stream))
-    unpacker = Unpacker(shift)
+    unpacker = Unpacker(directory, shift=shift, layer=layer)
     try:
         with tarfile.open(
             fileobj=cast(IO[bytes], source), mode="r|", encoding="utf-8", errors="surrogateescape"
@@ -230,9 +237,10 @@ def confine(directory: str) -> None:
 def main() -> int:
     """Run the program; its exit status."""
     directory, shift = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    below = Path(os.path.normpath("/" + sys.argv[3].lstrip("/"))) if len(sys.argv) > 3 else _ROOT
     try:
         confine(directory)
-        digest, size_bytes = unpack(sys.stdin.buffer, shift)
+        digest, size_bytes = unpack(sys.stdin.buffer, below, shift=shift, layer=len(sys.argv) <= 3)
     except Refused as error:
         print(json.dumps({"error": str(error)}))
         return 1

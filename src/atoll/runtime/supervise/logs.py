@@ -77,7 +77,7 @@ async def read_log(path: Path, query: LogQuery) -> AsyncIterator[LogLine]:
                     yield line
                 else:
                     lines.append(line)
-    for line in lines[len(lines) - query.tail :] if query.tail else []:
+    for line in lines[max(0, len(lines) - query.tail) :]:
         yield line
 
 

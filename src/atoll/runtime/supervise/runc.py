@@ -57,6 +57,12 @@ class Runc:
         found: list[int] = json.loads((await self._run("ps", "--format", "json", container_id)) or b"[]")
         return found
 
+    async def stats(self, container_id: str) -> dict[str, Any]:
+        """What a container uses now: `cpu`, `memory`, `pids`, `blkio` of runc's events. Raises ProgramFailed."""
+        told = json.loads(await self._run("events", "--stats", container_id))
+        found: dict[str, Any] = told["data"]
+        return found
+
     async def state(self, container_id: str) -> dict[str, Any]:
         """What the runtime says of a container. Raises NotFound."""
         try:
