@@ -123,16 +123,22 @@ class RelayedPorts:
 
 
 def _parts(need: RelayNeed) -> Iterator[_Part]:
-    # Thousands of ports mostly lead to one: its target is made once.
-    last = RelayTarget(Protocol.TCP, need.target, 1)
+    # Thousands of ports mostly have one address and lead to one port: what is made of these is made once.
+    unspecified = Family.V6.unspecified
+    target = RelayTarget(Protocol.TCP, need.target, 1)
+    asked: tuple[Protocol, IPAddress] | None = None
+    address_key = ""
     for binding in need.bindings:
+        protocol = binding.protocol
         # Only IPv6 clients need the relay.
-        address = binding.host_address or Family.V6.unspecified
+        address = binding.host_address or unspecified
+        if asked is None or asked[0] is not protocol or asked[1] is not address:
+            asked, address_key = (protocol, address), _address_key(protocol, address)
         for ports in _cut(binding.host):
             first = binding.container.first + ports.first - binding.host.first
-            if (first, binding.protocol) != (last.port, last.protocol):
-                last = RelayTarget(binding.protocol, need.target, first)
-            yield _Part(_key(binding.protocol, address, ports), binding, address, ports, last)
+            if first != target.port or protocol is not target.protocol:
+                target = RelayTarget(protocol, need.target, first)
+            yield _Part(f"{address_key} {ports}", binding, address, ports, target)
 
 
 def _cut(ports: PortRange) -> Iterable[PortRange]:
@@ -143,7 +149,11 @@ def _cut(ports: PortRange) -> Iterable[PortRange]:
 
 
 def _key(protocol: Protocol, address: IPAddress, ports: PortRange) -> str:
-    return f"{protocol.word} {address} {ports}"
+    return f"{_address_key(protocol, address)} {ports}"
+
+
+def _address_key(protocol: Protocol, address: IPAddress) -> str:
+    return f"{protocol.word} {address}"
 
 
 def _opened(part: _Part) -> Iterator[socket.socket]:

@@ -4,8 +4,8 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from atoll.errors import AtollError, InvalidRequest, Unavailable
 from atoll.relay.limits import Limits
@@ -19,8 +19,7 @@ UNANSWERED_MAX = 2
 that a connection has for them (net.core.wmem_default)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """Where the bytes of a key's ports go, and where the ports come from: bound sockets in a row, of which the relay
     gets duplicates, or ports that it opens itself."""
 

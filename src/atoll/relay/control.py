@@ -10,6 +10,7 @@ from typing import Any
 
 from atoll.errors import AtollError, Conflict, InvalidRequest, NotFound
 from atoll.model.ports import Protocol
+from atoll.relay.addresstext import AddressText
 from atoll.relay.limits import Limits
 from atoll.relay.messages import WIRE_VERSION, Add, Hello, Lent, List, RelayEntry, RelayTarget, Remove, Row, Stop, Take
 from atoll.relay.ranges import Listener, ServedRange, duplicates, in_a_row, open_row, require_ports
@@ -29,6 +30,7 @@ class Relay:
         self._seats = Seats(limits.connections_max)
         self._flows = FlowTable(loop, limits)
         self._ranges: dict[str, ServedRange] = {}
+        self._host = AddressText()
 
     def __len__(self) -> int:
         return len(self._ranges)
@@ -40,7 +42,7 @@ class Relay:
         """
         served = self._ranges.get(row.key)
         if served is None:
-            self._ranges[row.key] = ServedRange(_sockets_of(row, sockets), row.target, self._listen)
+            self._ranges[row.key] = ServedRange(self._sockets_of(row, sockets), row.target, self._listen)
         elif served.target != row.target:
             if served.target.protocol is not row.target.protocol:
                 raise Conflict(f"the key is {served.target.protocol.word}, not {row.target.protocol.word}")
@@ -112,6 +114,15 @@ class Relay:
             first += count
         return failed_body(failed)
 
+    def _sockets_of(self, row: Row, lent: Sequence[socket.socket]) -> list[socket.socket]:
+        """The sockets of a new key by port, owned by whoever asks."""
+        if not isinstance(row.source, Lent):
+            require_ports(row.target, len(row.source.ports))
+            return open_row(row.target.protocol, row.source, self._host(row.source.address))
+        found = in_a_row(lent, row.target.protocol)
+        require_ports(row.target, len(found))
+        return duplicates(found)
+
     def _listen(self, sock: socket.socket, target: RelayTarget) -> Listener:
         try:
             if target.protocol is Protocol.TCP:
@@ -120,16 +131,6 @@ class Relay:
         except OSError:
             self._loop.close(sock)
             raise
-
-
-def _sockets_of(row: Row, lent: Sequence[socket.socket]) -> list[socket.socket]:
-    """The sockets of a new key by port, owned by whoever asks."""
-    if not isinstance(row.source, Lent):
-        require_ports(row.target, len(row.source.ports))
-        return open_row(row.target.protocol, row.source)
-    found = in_a_row(lent, row.target.protocol)
-    require_ports(row.target, len(found))
-    return duplicates(found)
 
 
 def _reason(error: OSError) -> str:

@@ -1,9 +1,11 @@
 """What daemon and relay say to each other: values, and how many fit in one message.
 
-Law: pure; `wire` says what they look like in a packet.
+Law: pure; `wire` says what they look like in a packet. What there are thousands of is a tuple, made in a third of the
+time.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from atoll.model.addresses import IPAddress
 from atoll.model.ports import PortRange, Protocol
@@ -21,8 +23,7 @@ KEYS_MAX = 128
 """Keys in one `Remove`: the longest ones, with a backslash before each character, fit a packet."""
 
 
-@dataclass(frozen=True, slots=True)
-class RelayTarget:
+class RelayTarget(NamedTuple):
     """Where the bytes of a range of host ports go: of the first one to `port`, of the next ones to those after it.
 
     `protocol` is TCP or UDP.
@@ -37,8 +38,7 @@ class RelayTarget:
         return f"{address}:{self.port}/{self.protocol.word}"
 
 
-@dataclass(frozen=True, slots=True)
-class Lent:
+class Lent(NamedTuple):
     """So many of the sockets that come along: bound ones, of one port or of ports in a row.
 
     None of them is enough for a key that the relay serves already.
@@ -47,16 +47,14 @@ class Lent:
     sockets: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """Host ports that the relay binds itself, in its own network namespace. At most KEY_PORTS_MAX."""
 
     address: IPAddress
     ports: PortRange
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """Serve `key`. All its ports are served, or none.
 
     Nothing happens when the key has this target already; another target of the same protocol replaces it and ends

@@ -68,13 +68,13 @@ class ServedRange:
         return any(waiting)
 
 
-def open_row(protocol: Protocol, source: Opened) -> list[socket.socket]:
-    """Sockets bound to ports of this process's network namespace, by port.
+def open_row(protocol: Protocol, source: Opened, host: str) -> list[socket.socket]:
+    """Sockets bound to ports of this process's network namespace, by port. `host` is the address as text.
 
     A TCP port of which only connections of an earlier listener of ours remain is free: ours let it be reused. An IPv6
     socket leaves IPv4 alone. Raises OSError; then none is open.
     """
-    family, host = _FAMILIES[family_of(source.address)], str(source.address)
+    family = _FAMILIES[family_of(source.address)]
     opened: list[socket.socket] = []
     try:
         for port in range(source.ports.first, source.ports.last + 1):

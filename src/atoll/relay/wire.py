@@ -23,7 +23,6 @@ Law: pure; bytes from outside end as a value or as InvalidRequest.
 """
 
 import ipaddress
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,6 +30,7 @@ from typing import Any
 from atoll.errors import InvalidRequest
 from atoll.model.addresses import IPAddress
 from atoll.model.ports import PORT_MAX, PortRange, Protocol
+from atoll.relay.addresstext import AddressText
 from atoll.relay.messages import (
     KEY_LENGTH_MAX,
     KEY_PORTS_MAX,
@@ -59,8 +59,13 @@ _ROWS_BYTES_MAX = PACKET_BYTES_MAX - 100
 _ENTRY_BYTES_MAX = 150
 """An entry without its key, of which each character may need a backslash: an IPv6 address, numbers of 64 bits."""
 
+_NUMBERS_BYTES_MAX = 40
+"""A row without its key and its addresses: a protocol, three ports, and what is between them."""
+
 _PROTOCOLS = {protocol.word: protocol for protocol in (Protocol.TCP, Protocol.UDP)}
-_compact = json.JSONEncoder(separators=(",", ":")).encode
+_LENT_ROW: list[type] = [str, str, str, int, int]
+_OPENED_ROW: list[type] = [str, str, str, int, str, int, int]
+_WORDS = {protocol: word for word, protocol in _PROTOCOLS.items()}
 
 
 def encode_request(request: Request) -> bytes:
@@ -68,7 +73,7 @@ def encode_request(request: Request) -> bytes:
     match request:
         case Add(rows):
             encode_row = _RowEncoder()
-            return _add_packet([encode_row(row) for row in rows])
+            return encode({"op": "add", "rows": [encode_row(row) for row in rows]})
         case _:
             return encode({"op": type(request).__name__.lower(), **asdict(request)})
 
@@ -77,19 +82,20 @@ def pack(rows: Sequence[Row]) -> Iterator[tuple[Sequence[Row], bytes]]:
     """Rows as packets of `Add`, as few as the limits allow, each with the rows that it has."""
     encode_row = _RowEncoder()
     first = octets = ports = sockets = 0
-    encoded: list[str] = []
+    bodies: list[list[str | int]] = []
     for place, row in enumerate(rows):
-        encoded_row = encode_row(row)
+        body = encode_row(row)
+        length = _length(body)
         lent, opened = (row.source.sockets, 0) if isinstance(row.source, Lent) else (0, len(row.source.ports))
-        octets, ports, sockets = octets + len(encoded_row) + 1, ports + opened, sockets + lent
-        full = octets > _ROWS_BYTES_MAX or ports > PORTS_MAX or sockets > SOCKETS_MAX or len(encoded) == ROWS_MAX
-        if encoded and full:
-            yield rows[first:place], _add_packet(encoded)
-            first, encoded = place, []
-            octets, ports, sockets = len(encoded_row) + 1, opened, lent
-        encoded.append(encoded_row)
-    if encoded:
-        yield rows[first:], _add_packet(encoded)
+        octets, ports, sockets = octets + length, ports + opened, sockets + lent
+        full = octets > _ROWS_BYTES_MAX or ports > PORTS_MAX or sockets > SOCKETS_MAX or len(bodies) == ROWS_MAX
+        if bodies and full:
+            yield rows[first:place], encode({"op": "add", "rows": bodies})
+            first, bodies = place, []
+            octets, ports, sockets = length, opened, lent
+        bodies.append(body)
+    if bodies:
+        yield rows[first:], encode({"op": "add", "rows": bodies})
 
 
 def pack_keys(keys: Sequence[str]) -> Iterator[bytes]:
@@ -158,28 +164,24 @@ class _RowEncoder:
     """Writes rows. Addresses that come several times in a row become text once."""
 
     def __init__(self) -> None:
-        self._target = _LastText()
-        self._host = _LastText()
+        self._target = AddressText()
+        self._host = AddressText()
 
-    def __call__(self, row: Row) -> str:
+    def __call__(self, row: Row) -> list[str | int]:
         target, source = row.target, row.source
-        there: list[str | int] = [row.key, target.protocol.word, self._target(target.address), target.port]
+        word = _WORDS[target.protocol]
         if isinstance(source, Lent):
-            return _compact([*there, source.sockets])
-        return _compact([*there, self._host(source.address), source.ports.first, source.ports.last])
-
-
-class _LastText:
-    """Addresses as text, the last one remembered: an IPv6 address takes longer to write than all else of a row."""
-
-    def __init__(self) -> None:
-        self._address: IPAddress | None = None
-        self._text = ""
-
-    def __call__(self, address: IPAddress) -> str:
-        if address is not self._address:
-            self._address, self._text = address, str(address)
-        return self._text
+            return [row.key, word, self._target(target.address), target.port, source.sockets]
+        ports = source.ports
+        return [
+            row.key,
+            word,
+            self._target(target.address),
+            target.port,
+            self._host(source.address),
+            ports.first,
+            ports.last,
+        ]
 
 
 class _Addresses(dict[str, IPAddress]):
@@ -194,8 +196,11 @@ class _Addresses(dict[str, IPAddress]):
         return address
 
 
-def _add_packet(rows: Sequence[str]) -> bytes:
-    return ('{"op":"add","rows":[' + ",".join(rows) + "]}").encode()
+def _length(body: Sequence[str | int]) -> int:
+    """What a row takes of a packet, at most."""
+    key = str(body[0])
+    addresses = sum(len(field) for field in body[2:5] if isinstance(field, str))
+    return len(key) + key.count("\\") + key.count('"') + addresses + _NUMBERS_BYTES_MAX
 
 
 def _rows(rows: Sequence[object]) -> tuple[Row, ...]:
@@ -206,16 +211,14 @@ def _rows(rows: Sequence[object]) -> tuple[Row, ...]:
     return found
 
 
-def _row(row: object, addresses: _Addresses) -> Row:
-    # Booleans are integers in Python: none of them is a port or a number of sockets.
+def _row(row: Any, addresses: _Addresses) -> Row:
+    kinds = [type(field) for field in row] if isinstance(row, list) else []
     match row:
-        case [str(key), str(word), str(address), int(port), int(sockets)] if type(port) is type(sockets) is int:
+        case [key, word, address, port, sockets] if kinds == _LENT_ROW:
             if not 0 <= sockets <= SOCKETS_MAX:
                 raise InvalidRequest(f"{sockets} sockets are not between 0 and {SOCKETS_MAX}")
             return Row(_key(key), _target(word, addresses[address], port), Lent(sockets))
-        case [str(key), str(word), str(address), int(port), str(host), int(first), int(last)] if (
-            type(port) is type(first) is type(last) is int
-        ):
+        case [key, word, address, port, host, first, last] if kinds == _OPENED_ROW:
             if not 1 <= first <= last <= min(PORT_MAX, first + KEY_PORTS_MAX - 1):
                 raise InvalidRequest(f"{first}-{last} are not 1 to {KEY_PORTS_MAX} ports between 1 and {PORT_MAX}")
             source = Opened(addresses[host], PortRange(first, last))
