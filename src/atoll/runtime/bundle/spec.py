@@ -59,7 +59,6 @@ def specification(
     """The specification. Raises InvalidRequest, Unsupported for what can't be."""
     config = container.host
     devices = _devices(config, host)
-    files = {**place.files, **({INIT_PATH: place.init} if place.init else {})}
     found: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "root": {"path": place.root, "readonly": config.readonly_rootfs},
@@ -68,7 +67,8 @@ def specification(
             config,
             container.mounts,
             sources=place.volumes,
-            files=files,
+            files=place.files,
+            programs={INIT_PATH: place.init} if place.init else {},
             ipc=place.ipc,
             remapped=place.ids is not None,
         ),
