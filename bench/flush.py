@@ -16,7 +16,7 @@ from bench.section import SECONDS, Limit, Row, Section
 FIRST = 20_000
 ANSWER_S, PATIENCE_S = 0.02, 30.0
 WHOLE_LIMIT_S = 1.0
-TEXT = """From the end of `nft flush ruleset` by another program until a host outside is answered at the last of {ports:,}
+TEXT = """From another program's `nft flush ruleset` until a host outside is answered at the last of {ports:,}
 published ports. *Owned* tables, the default, aren't reached by it; *shared* ones are put back by one transaction."""
 
 

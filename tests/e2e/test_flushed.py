@@ -87,3 +87,14 @@ def test_a_shared_table_is_whole_again_by_one_transaction() -> None:
         # The flush itself, and what put everything back.
         assert generation(host) == before + 2
         assert host.run("nft list map inet atoll any4").stdout.count(" : ") >= PORTS
+
+
+def test_a_flush_while_a_new_sandbox_is_checked_is_mended_as_soon() -> None:
+    with published("--shared-tables") as (host, outside):
+        for delay_s in (0.30, 0.35, 0.40, 0.45):
+            host.atoll("sandbox rm web")
+            host.atoll(f"sandbox create web -p {FIRST}-{LAST}:{FIRST + 1}-{LAST + 1}")
+            Answerer(host.sandbox("web"), "web", [("tcp", "0.0.0.0", LAST + 1)])
+            time.sleep(delay_s)
+            host.run("nft flush ruleset")
+            assert until_answered(outside, str(host.address()), LAST) < 2 * WHOLE_AGAIN_MAX_S

@@ -2,9 +2,9 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from atoll.engine.apply import apply_through
+from atoll.engine.apply import apply_through, is_element
 from atoll.engine.events import Event
 from atoll.engine.host import Host
 from atoll.engine.path import Path, locate_in, reason_in
@@ -28,6 +28,9 @@ SLICE_MAX = 16
 REPAIRS_MAX = 3
 REPAIR_WINDOW_NS = 10_000_000_000
 """After so many repairs of one object in this time somebody works against us: it is marked degraded and left."""
+
+LINES_MAX = 16
+"""Steps of one repair that are logged one by one; a sandbox may have thousands of ports."""
 
 
 class Reconciler:
@@ -111,17 +114,35 @@ class Reconciler:
 
     def repair_rules(self, by: str) -> None:
         """Put the tables back as they should be after somebody else changed them. `by` names who, for the event."""
+        self._rebuild_rules(by)
+        # What is right of the rules may still lack elements.
         world = self._path.world
         wanted = _elements(self._path.compiled(Scope.everything(world)))
-        built = self._kernel.prepare(element for element in wanted.values() if isinstance(element, Element))
-        found = _elements(self._kernel.survey((), locate_in(world)))
-        steps = diff(wanted, found, reason_in(world))
-        if built or steps:
-            count = len(wanted) if built else len(steps)
-            _log.warning("firewall: tables changed by %s, %d elements put back", by, count)
+        steps = diff(wanted, _elements(self._kernel.survey((), locate_in(world))), reason_in(world))
+        if steps:
             self._apply(steps, HOST, "daemon")
-            attributes = {"what": f"tables {' and '.join(TABLES)}", "by": by, "steps": str(count)}
-            self._emit(Event("daemon", "repair", HOST, self._host.now_ns(), attributes))
+            self._tell_rules_repaired(by, len(steps))
+
+    def _rebuild_rules(self, by: str) -> bool:
+        """Build what is missing or wrong of the tables, with everything that they have to hold, at once."""
+        wanted: list[Element] = []
+
+        def everything() -> Iterator[Element]:
+            # Not before it is known to be needed: it may be 50,000.
+            state = self._path.compiled(Scope.everything(self._path.world))
+            wanted.extend(item for item in state.values() if isinstance(item, Element))
+            yield from wanted
+
+        built = self._kernel.prepare(everything())
+        if built:
+            self._troubles.end(HOST, Aspect.KERNEL)
+            self._tell_rules_repaired(by, len(wanted))
+        return built
+
+    def _tell_rules_repaired(self, by: str, count: int) -> None:
+        _log.warning("firewall: tables changed by %s, %d elements put back", by, count)
+        attributes = {"what": f"tables {' and '.join(TABLES)}", "by": by, "steps": str(count)}
+        self._emit(Event("daemon", "repair", HOST, self._host.now_ns(), attributes))
 
     def forget(self, object_id: str) -> None:
         """The object is gone: its repairs don't count any more."""
@@ -129,6 +150,11 @@ class Reconciler:
         self._troubles.forget(object_id)
 
     def _mend(self, kind: str, object_id: str, steps: tuple[Step, ...]) -> None:
+        if any(map(is_element, steps)) and self._rebuild_rules("another program"):
+            # The notice of it comes after that of what else was changed, or waits to be read.
+            steps = tuple(step for step in steps if not is_element(step))
+            if not steps:
+                return
         now = self._host.now_ns()
         times = self._repairs.setdefault(object_id, deque(maxlen=REPAIRS_MAX))
         if len(times) == REPAIRS_MAX and 0 <= now - times[0] < REPAIR_WINDOW_NS:
@@ -136,8 +162,10 @@ class Reconciler:
             self._troubles.begin(kind, object_id, Aspect.KERNEL, again)
             return
         times.append(now)
-        for step in steps:
+        for step in steps[:LINES_MAX]:
             _log.warning("repair %s %s: %s", kind, object_id[:12], line(step))
+        if len(steps) > LINES_MAX:
+            _log.warning("repair %s %s: and %d more", kind, object_id[:12], len(steps) - LINES_MAX)
         mended = self._apply(steps, object_id, kind)
         if not mended:
             # What stands in the way may be ours under another name: a renamed link is a left-over.
@@ -149,7 +177,7 @@ class Reconciler:
 
     def _apply(self, steps: tuple[Step, ...], object_id: str, kind: str) -> bool:
         failed = apply_through(self._kernel, steps, locate_in(self._path.world))
-        for step, error in failed:
+        for step, error in failed[:LINES_MAX]:
             _log.error("cannot %s: %s %s", line(step), error, error.detail)
         if failed:
             step, error = failed[0]
