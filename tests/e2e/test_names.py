@@ -38,7 +38,7 @@ def network(host: DaemonHost, name: str, subnet: str, **fields: Any) -> None:
 
 
 def sandbox(host: DaemonHost, name: str, *endpoints: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    body = {"Name": name, "Endpoints": list(endpoints), **fields}
+    body = {"Name": name, "Endpoints": list(endpoints), "Resolve": "Pid" not in fields, **fields}
     created = host.must("POST", "/atoll/sandboxes/create", body)
     found: dict[str, Any] = host.must("GET", f"/atoll/sandboxes/{created['Id']}")
     return found

@@ -93,7 +93,7 @@ def of_atoll(directory: Path) -> Answers:
             host.must("POST", "/networks/create", config)
         for name, network, address in (("one", "front", ONE), ("two", "front", TWO), ("shut", "inside", SHUT)):
             endpoint = {"Network": network, "IPv4Address": address, "Aliases": ["db"] if name == "two" else []}
-            host.must("POST", "/atoll/sandboxes/create", {"Name": name, "Endpoints": [endpoint]})
+            host.must("POST", "/atoll/sandboxes/create", {"Name": name, "Endpoints": [endpoint], "Resolve": True})
         found = {name: host.must("GET", f"/atoll/sandboxes/{name}") for name in ("one", "two", "shut")}
         return questioned({name: each["NetnsPath"] for name, each in found.items()}, found["two"]["Id"])
 

@@ -1,4 +1,4 @@
-"""What endpoints believe of each other stays right when an address gets another holder, and nobody is told needlessly."""
+"""What endpoints believe of each other stays right when an address gets another holder; nobody is told needlessly."""
 
 from collections.abc import Iterator
 

@@ -78,7 +78,16 @@ ENDPOINT = {
     "GwPriority": 0,
     "DriverOpts": {},
 }
-SANDBOX = {"Name": "web", "Endpoints": [], "NetworkMode": "", "NetnsPath": "", "Pid": 0, "Publish": [], "Labels": {}}
+SANDBOX = {
+    "Name": "web",
+    "Endpoints": [],
+    "NetworkMode": "",
+    "NetnsPath": "",
+    "Pid": 0,
+    "Publish": [],
+    "Resolve": False,
+    "Labels": {},
+}
 
 
 def ipam(*configs: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +198,7 @@ def ipam(*configs: dict[str, Any]) -> dict[str, Any]:
                     {"Network": "back"},
                 ],
                 "Publish": ["8080:80", "53:53/udp"],
+                "Resolve": False,
                 "Labels": {"a": "1"},
             },
         ),

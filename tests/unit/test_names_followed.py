@@ -17,7 +17,7 @@ from tests.support.worlds import a_network, a_sandbox, an_endpoint, an_id
 
 FRONT = a_network(1, "Front", "10.1.0.0/24", "fd01::/64")
 BACK = a_network(2, "back", "10.2.0.0/24", internal=True)
-ONE, TWO = a_sandbox(11, "One"), a_sandbox(12, "two")
+ONE, TWO = a_sandbox(11, "One", resolves=True), a_sandbox(12, "two", resolves=True)
 ONE_FRONT = replace(an_endpoint(21, FRONT, ONE), aliases=("web", "WWW", "one"))
 ONE_BACK = replace(an_endpoint(22, BACK, ONE, 7, "eth1"), gateway_priority=5)
 TWO_BACK = an_endpoint(23, BACK, TWO, 8)

@@ -47,6 +47,7 @@ class _SandboxCreate(msgspec.Struct, kw_only=True):
     pid: int = msgspec.field(name="Pid", default=0)
     publish: list[str] = msgspec.field(name="Publish", default_factory=list)
     labels: dict[str, str] = msgspec.field(name="Labels", default_factory=dict)
+    resolve: bool = msgspec.field(name="Resolve", default=False)
 
 
 def parse_sandbox_create(raw: bytes) -> SandboxRequest:
@@ -69,6 +70,7 @@ def parse_sandbox_create(raw: bytes) -> SandboxRequest:
         host=body.mode == "host",
         mappings=parse_publish(body.publish),
         labels=body.labels,
+        resolves=body.resolve,
     )
 
 
@@ -136,6 +138,7 @@ def encode_sandbox(
         "Owner": root.name if root.id != sandbox.id else "",
         "Members": [member.name for member in world.members_of(sandbox.id)],
         "Labels": dict(sandbox.labels),
+        "Resolve": sandbox.resolves,
         "Publish": [spec_text(mapping) for mapping in sandbox.mappings],
         "Ports": _encode_ports(root.bindings),
         "Bindings": [_encode_binding(binding) for binding in root.bindings],

@@ -44,6 +44,7 @@ def add_create_options(command: Command) -> None:
     namespace = command.add_mutually_exclusive_group()
     namespace.add_argument("--netns", metavar="PATH", default="", help="a namespace that is mounted at PATH")
     namespace.add_argument("--pid", type=int, default=0, metavar="PID", help="the namespace of a process")
+    command.add_argument("--resolve", action="store_true", help="answer names of its networks inside, at 127.0.0.11")
     command.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="label")
 
 
@@ -59,6 +60,7 @@ def create_body(args: argparse.Namespace) -> dict[str, Any]:
         "NetnsPath": os.path.abspath(args.netns) if args.netns else "",  # noqa: PTH100
         "Pid": args.pid,
         "Publish": args.publish,
+        "Resolve": args.resolve,
         "Labels": key_values("label", args.label),
     }
 

@@ -146,9 +146,9 @@ class Names:
 
 
 def entries_of(world: World, sandbox_id: str, options: NameOptions) -> tuple[Entry, ...]:
-    """A sandbox's names on each of its networks; and, in a namespace that we made, what it may ask about.
+    """A sandbox's names on each of its networks; and, where it is to be answered, what it may ask about.
 
-    In others' namespaces nothing is answered: the sockets would keep them. Source: Docker 28's `DNSNames` of an
+    That is in a namespace that we made: the sockets would keep others'. Source: Docker 28's `DNSNames` of an
     endpoint, and its order of a container's networks.
     """
     sandbox = world.sandboxes.get(sandbox_id)
@@ -158,7 +158,7 @@ def entries_of(world: World, sandbox_id: str, options: NameOptions) -> tuple[Ent
     if not places:
         return ()
     members = tuple(_member(sandbox, network, endpoint, options) for network, endpoint in places)
-    if sandbox.kind is not SandboxKind.MADE:
+    if sandbox.kind is not SandboxKind.MADE or not sandbox.resolves:
         return members
     places.sort(key=lambda place: (-place[1].gateway_priority, place[0].name))
     asker = Asker(

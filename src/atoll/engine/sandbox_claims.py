@@ -24,7 +24,15 @@ def claim_sandbox(world: World, request: SandboxRequest, host: Host, facts: Host
         )
     kind = _kind(request)
     sandbox_id = host.new_id()
-    sandbox = Sandbox(sandbox_id, request.name, kind, host.now_ns(), mappings=request.mappings, labels=request.labels)
+    sandbox = Sandbox(
+        sandbox_id,
+        request.name,
+        kind,
+        host.now_ns(),
+        mappings=request.mappings,
+        labels=request.labels,
+        resolves=request.resolves,
+    )
     match kind:
         case SandboxKind.MADE:
             path = PurePosixPath(host.netns_directory) / netns_name(sandbox_id)
@@ -104,10 +112,18 @@ def _kind(request: SandboxRequest) -> SandboxKind:
             "conflicting options: port publishing and the "
             + (f"namespace of {request.join}: publish on that sandbox" if request.join else "host's own namespace")
         )
+    if request.resolves and (request.join or request.host):
+        owner = request.join or "the host"
+        raise InvalidRequest(f"cannot use --resolve for {request.name}: it shares the namespace of {owner}")
     if request.join:
         return SandboxKind.JOINED
     if request.host:
         return SandboxKind.HOST
+    if asked and request.resolves:
+        raise InvalidRequest(
+            f"cannot answer names inside of {request.name}: the sockets would keep another's namespace",
+            hint="leave out --resolve",
+        )
     return SandboxKind.ATTACHED if asked else SandboxKind.MADE
 
 

@@ -43,7 +43,7 @@ class Sandbox:
 
     `netns` is None for HOST and JOINED. `owner_id` names the sandbox whose namespace a JOINED one
     shares. `mappings` is what was asked, `bindings` what is held; bindings lead to the endpoint
-    that gives the default gateway.
+    that gives the default gateway. `resolves`: names are answered inside, at 127.0.0.11.
     """
 
     id: str
@@ -55,6 +55,7 @@ class Sandbox:
     mappings: tuple[PortMapping, ...] = ()
     bindings: tuple[PortBinding, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    resolves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class SandboxRequest:
 
     `netns_path` or `pid` attach an existing namespace; `join` names a sandbox to share one with;
     `host` means the daemon's own. With none of them a namespace is made. `endpoints` are networks
-    to connect, in order.
+    to connect, in order. `resolves` is for one that is made.
     """
 
     name: str
@@ -117,3 +118,4 @@ class SandboxRequest:
     host: bool = False
     mappings: tuple[PortMapping, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    resolves: bool = False
