@@ -11,15 +11,16 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from atoll.errors import InvalidRequest
-from atoll.model.ports import Protocol
+from atoll.errors import InvalidRequest, Unavailable
+from atoll.model.ports import PortRange, Protocol
 from atoll.relay.client import Offer, RelayClient
-from atoll.relay.messages import KEY_PORTS_MAX
-from tests.netns.namespaces import eventually, inside, path_of
+from atoll.relay.messages import KEY_PORTS_MAX, Opened
+from tests.netns.namespaces import eventually, inside, path_of, run
 from tests.support.relayed import (
     PORT,
     WAIT_S,
@@ -29,6 +30,7 @@ from tests.support.relayed import (
     connect,
     echo,
     published,
+    read_all,
     relay,
     row,
     serve,
@@ -163,6 +165,99 @@ def test_range_that_the_limit_of_files_cuts_is_not_served_at_all(hosts: Row, fil
         assert list(client.entries()) == ["range"]
 
 
+@pytest.mark.parametrize("files_max", [40, 100])
+def test_ports_that_the_relay_has_no_file_for_are_left_free(hosts: Row, files_max: int) -> None:
+    with relay(hosts) as client:
+        resource.prlimit(client.pid(), resource.RLIMIT_NOFILE, (files_max, 20000))
+        failed = client.sync({"range": opened(20000, KEY_PORTS_MAX), "more": opened(21000, KEY_PORTS_MAX)})
+        assert failed["more"] == f"no file left to open of {files_max}"
+        assert list(client.entries()) == ([] if files_max == 40 else ["range"])
+        with bound_row(hosts.host, 21000, KEY_PORTS_MAX):
+            pass
+
+
+def test_of_many_sockets_those_that_the_limit_of_files_lets_in_are_served(hosts: Row) -> None:
+    with relay(hosts) as client, bound_row(hosts.host, 20000, 100) as held:
+        resource.prlimit(client.pid(), resource.RLIMIT_NOFILE, (60, 20000))
+        failed = client.sync({str(sock.getsockname()[1]): Offer(target(), [sock]) for sock in held})
+        assert 40 < len(client.entries()) < 60
+        assert failed.keys() | client.entries().keys() == {str(port) for port in range(20000, 20100)}
+        assert not failed.keys() & client.entries().keys()
+        assert all(reason.endswith("no file left to open of 60") for reason in failed.values())
+
+
+def opened(first: int, count: int = 1, protocol: Protocol = TCP) -> Offer:
+    """Ports that the relay opens itself."""
+    return Offer(target(protocol), Opened(ip_address("::"), PortRange(first, first + count - 1)))
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP])
+def test_port_that_another_has_is_the_only_one_that_fails(hosts: Row, protocol: Protocol) -> None:
+    with relay(hosts) as client, bound(hosts.host, protocol, "::1", 20500):
+        failed = client.sync({str(port): opened(port, protocol=protocol) for port in range(20000, 21200)})
+        assert failed == {"20500": "address already in use"}
+        assert len(client.entries()) == 1199
+
+
+def test_opened_port_leaves_ipv4_alone(hosts: Row) -> None:
+    with relay(hosts) as client, bound(hosts.host, TCP, "0.0.0.0", 20000):
+        assert client.sync({"one": opened(20000)}) == {}
+
+
+def test_opened_port_moves_to_another_key_in_one_change(hosts: Row) -> None:
+    with relay(hosts) as client:
+        assert client.sync({str(port): opened(port) for port in range(20000, 20600)}) == {}
+        served = {key: entry.target for key, entry in client.entries().items()}
+        wider = {f"from {port}": opened(port, 50) for port in range(20000, 20600, 50)}
+        assert client.change(served, wider).finish() == {}
+        assert client.entries().keys() == wider.keys()
+
+
+def test_opened_port_is_opened_again_over_what_remains_of_its_connections(hosts: Row) -> None:
+    def quit_first(sock: socket.socket) -> None:
+        sock.sendall(b"bye")
+
+    with tcp_server(hosts.endpoint, quit_first), relay(hosts) as client:
+        assert client.sync({"one": opened(20000)}) == {}
+        with connect(hosts.client, port=20000) as sock:
+            assert read_all(sock) == b"bye"
+        eventually(lambda: "TIME-WAIT" in run(hosts.host, "ss -Htan sport = :20000"))
+        assert client.sync({}) == {}
+        assert client.sync({"other": opened(20000)}) == {}
+        with connect(hosts.client, port=20000) as sock:
+            assert read_all(sock) == b"bye"
+
+
+def test_change_is_finished_before_anything_else_is_asked(hosts: Row) -> None:
+    with relay(hosts) as client, bound(hosts.host, TCP, "::1", 20500):
+        change = client.change({}, {str(port): opened(port) for port in range(20000, 21999)})
+        assert len(client.entries()) == 1998
+        assert change.finish() == {"20500": "address already in use"}
+
+
+def test_change_of_a_relay_that_is_killed_in_it_is_an_error(hosts: Row) -> None:
+    with relay(hosts) as client:
+        pid = client.pid()
+        os.kill(pid, signal.SIGSTOP)
+        change = client.change({}, {str(port): opened(port) for port in range(20000, 21999)})
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(Unavailable):
+            change.finish()
+        inside(hosts.host, lambda: client.sync({"one": opened(20000)}))
+        assert list(client.entries()) == ["one"]
+
+
+def test_relay_in_another_namespace_is_replaced(hosts: Row) -> None:
+    inodes = [
+        inside(name, lambda: Path("/proc/thread-self/ns/net").stat().st_ino) for name in (hosts.host, hosts.client)
+    ]
+    with relay(hosts) as client:
+        pid = client.pid()
+        assert RelayClient(client.path, netns=inodes[0]).running()
+        assert not RelayClient(client.path, netns=inodes[1]).running()
+        eventually(lambda: not Path(f"/proc/{pid}").exists())
+
+
 def test_removed_ports_are_free_at_once(hosts: Row) -> None:
     with relay(hosts) as client:
         for _ in range(30):
@@ -178,7 +273,7 @@ def test_killed_daemon_is_not_noticed_by_clients(hosts: Row, tmp_path: Path) -> 
     daemon = f"""
         import ipaddress, pathlib, signal
         from atoll.kernel.portsocket import bind_port
-        from atoll.model.ports import Protocol
+        from atoll.model.ports import PortRange, Protocol
         from atoll.relay.client import Offer, RelayClient
         from atoll.relay.messages import RelayTarget
         desired = {{}}

@@ -143,6 +143,35 @@ def test_a_port_that_another_has_is_named_and_the_rest_is_served(hosts: Row) -> 
             ask(sock)
 
 
+def test_a_thousand_single_ports_are_served_but_for_one_that_another_has(hosts: Row) -> None:
+    many = [binding(port, port, inner=80) for port in range(13000, 20000, 7)]
+    with relay(hosts) as client, held(hosts, client, *many) as holder, tcp_server(hosts.endpoint, echo, 80):
+        relaying = Relaying(client, holder)
+        with bound(hosts.host, TCP, "::1", 13007):
+            problems = told(hosts, relaying, (need(*many),), ())
+            assert problems[OWNER].startswith(
+                "[::]:13007/tcp is not served: cannot publish [::]:13007/tcp: the port is held by "
+            )
+            assert len(client.entries()) == len(many) - 1
+            for number in (13000, 19993):
+                with connect(hosts.client, port=number) as sock:
+                    ask(sock)
+        assert told(hosts, relaying, (need(*many),)) == {}
+        with connect(hosts.client, port=13007) as sock:
+            ask(sock)
+        assert told(hosts, relaying, (), (need(*many),)) == {}
+        assert client.entries() == {}
+
+
+def test_ports_that_the_relay_serves_are_no_strangers_to_a_successor(hosts: Row) -> None:
+    many = [binding(port, port, inner=80) for port in range(13000, 20000, 7)]
+    with relay(hosts) as client, serving(hosts, client, *many) as first:
+        first.release(OWNER)
+        assert "the port is held by python" in refused(hosts, SocketHolder(), many[0])
+        with held(hosts, client, *many) as second:
+            assert told(hosts, Relaying(client, second), (need(*many),)) == {}
+
+
 def test_change_leaves_what_it_is_not_about(hosts: Row) -> None:
     first, second, third = binding(13000, 13009), binding(14000, 14299), binding(15000, 15000)
     with relay(hosts) as client, held(hosts, client, first, second, third) as holder:

@@ -110,6 +110,14 @@ def test_a_thousand_single_ports_are_two_packets() -> None:
     assert len(list(pack([Row(row.key, target, Lent(1)) for row in wanted]))) == 4
 
 
+def test_longest_rows_fit_a_packet() -> None:
+    longest = ip_address("2001:db8:1111:2222:3333:4444:5555:6666")
+    target = RelayTarget(Protocol.TCP, longest, 65535)
+    for key in ('"' * KEY_LENGTH_MAX, "k"):
+        wanted = [Row(key, target, Opened(longest, PortRange(65535, 65535)))] * 2 * ROWS_MAX
+        assert all(len(packet) <= PACKET_BYTES_MAX for _, packet in pack(wanted))
+
+
 def test_longest_removals_and_failures_fit_a_packet() -> None:
     removed = ["\\" * KEY_LENGTH_MAX] * (KEYS_MAX + 1)
     packets = list(pack_keys(removed))

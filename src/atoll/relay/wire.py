@@ -59,8 +59,8 @@ _ROWS_BYTES_MAX = PACKET_BYTES_MAX - 100
 _ENTRY_BYTES_MAX = 150
 """An entry without its key, of which each character may need a backslash: an IPv6 address, numbers of 64 bits."""
 
-_NUMBERS_BYTES_MAX = 40
-"""A row without its key and its addresses: a protocol, three ports, and what is between them."""
+_ROW_BYTES_MAX = 113
+"""A row without its key: two IPv6 addresses, a protocol, three ports, and what is between them."""
 
 _PROTOCOLS = {protocol.word: protocol for protocol in (Protocol.TCP, Protocol.UDP)}
 _LENT_ROW: list[type] = [str, str, str, int, int]
@@ -84,9 +84,8 @@ def pack(rows: Sequence[Row]) -> Iterator[tuple[Sequence[Row], bytes]]:
     first = octets = ports = sockets = 0
     bodies: list[list[str | int]] = []
     for place, row in enumerate(rows):
-        body = encode_row(row)
-        length = _length(body)
-        lent, opened = (row.source.sockets, 0) if isinstance(row.source, Lent) else (0, len(row.source.ports))
+        body, length, source = encode_row(row), _length(row.key), row.source
+        lent, opened = (source.sockets, 0) if isinstance(source, Lent) else (0, len(source.ports))
         octets, ports, sockets = octets + length, ports + opened, sockets + lent
         full = octets > _ROWS_BYTES_MAX or ports > PORTS_MAX or sockets > SOCKETS_MAX or len(bodies) == ROWS_MAX
         if bodies and full:
@@ -196,11 +195,9 @@ class _Addresses(dict[str, IPAddress]):
         return address
 
 
-def _length(body: Sequence[str | int]) -> int:
-    """What a row takes of a packet, at most."""
-    key = str(body[0])
-    addresses = sum(len(field) for field in body[2:5] if isinstance(field, str))
-    return len(key) + key.count("\\") + key.count('"') + addresses + _NUMBERS_BYTES_MAX
+def _length(key: str) -> int:
+    """What a row with this key takes of a packet, at most."""
+    return len(key) + key.count("\\") + key.count('"') + _ROW_BYTES_MAX
 
 
 def _rows(rows: Sequence[object]) -> tuple[Row, ...]:
