@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from atoll.errors import Conflict, InvalidRequest, NameTaken, NotFound
+from atoll.errors import Conflict, InvalidRequest, NameTaken, NotFound, Unsupported
 from atoll.model.container import ContainerConfig, ContainerRequest, HostConfig, Status
+from atoll.runtime.parts import SandboxView
 from atoll.runtime.runtime import Runtime
 from atoll.runtime.supervise.conmon import StartFailed
 from atoll.runtime.supervise.logs import LogQuery
@@ -253,6 +255,55 @@ def test_starts_side_by_side_leave_nothing(place: Bench) -> None:
                 async with asyncio.timeout(TIMEOUT_S), entry.lock:
                     assert entry.removed
             place.assert_nothing_left()
+
+    asyncio.run(scene())
+
+
+def test_nobody_else_reaches_a_containers_files(place: Bench) -> None:
+    """A program that its root made set-id would be the host's root to every user of the host."""
+
+    async def scene() -> None:
+        async with place.runtime() as runtime:
+            script = "cp /bin/busybox /su && chmod 4755 /su && sleep 600"
+            await runtime.containers.create(wanted("sh", "-c", script, env=("SECRET=x",)), name="x")
+            await runtime.containers.start("x")
+            await asyncio.sleep(0.2)
+            container_id = runtime.containers.find("x").id
+            places = runtime.places
+            for path in (
+                places.root(container_id) / "su",
+                places.kept(container_id) / "upper" / "su",
+                places.bundle(container_id) / "config.json",
+            ):
+                assert path.exists()
+                command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", str(path)]
+                assert subprocess.run(command, capture_output=True, check=False).returncode != 0, path
+            await runtime.containers.remove("x", force=True)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("runtime_name", ["/tmp/evil", "../evil", "", "no such", "nosuch"])
+def test_runtime_is_a_program_that_is_installed(place: Bench, runtime_name: str) -> None:
+    async def scene() -> None:
+        async with place.runtime() as runtime:
+            with pytest.raises((InvalidRequest, Unsupported), match=r"runtime|not installed"):
+                await runtime.containers.create(wanted("true", host=HostConfig(runtime=runtime_name)), name="x")
+            assert runtime.containers.all() == ()
+
+    asyncio.run(scene())
+
+
+def test_files_in_etc_follow_the_sandbox(place: Bench) -> None:
+    async def scene() -> None:
+        async with place.runtime() as runtime:
+            script = "until grep -q later /etc/hosts; do sleep 0.02; done; sleep 0.1; cat /etc/resolv.conf"
+            await runtime.containers.create(wanted("sh", "-c", script), name="x")
+            attachment = runtime.containers.attach("x")
+            await runtime.containers.start("x")
+            view = SandboxView(place.network.netns, hosts=(("192.0.2.8", ("later",)),), nameservers=("192.0.2.2",))
+            await runtime.containers.write_files("x", view)
+            assert (await read_all(attachment))[Stream.STDOUT] == b"nameserver 192.0.2.2\n"
 
     asyncio.run(scene())
 

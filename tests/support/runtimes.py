@@ -101,7 +101,7 @@ class Bench:
         assert mounted_below(self.directory) == []
         assert list(self.places.bundles.iterdir()) == []
         assert list(self.places.containers.iterdir()) == []
-        assert Runc("runc", self.places.runtime_root).known() == []
+        assert Runc("runc", self.places.runtimes).known() == []
         assert list(self.network.directory.iterdir()) == []
         assert self.conmons() == []
         assert [path for path in Path("/sys/fs/cgroup").glob("*/atoll/*") if path.name in self.ids()] == []
@@ -142,8 +142,8 @@ def bench() -> Iterator[Bench]:
 
 def end_all(made: Bench) -> None:
     """End every container of a bench, whatever state it is in."""
-    for container_id in Runc("runc", made.places.runtime_root).known():
-        command = ["runc", "--root", str(made.places.runtime_root), "delete", "--force", container_id]
+    for container_id in Runc("runc", made.places.runtimes).known():
+        command = ["runc", "--root", str(made.places.runtimes / "runc"), "delete", "--force", container_id]
         subprocess.run(command, check=False, capture_output=True)
     for pid in made.conmons():
         subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)

@@ -8,16 +8,19 @@ import asyncio
 import contextlib
 import functools
 import json
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from atoll.errors import Conflict
+from atoll.errors import Conflict, InvalidRequest
 from atoll.model.container import Container, ContainerRequest, Limits, RestartPolicy, Status
-from atoll.model.names import parse_name, short_id
+from atoll.model.names import parse_name, short_id, shown
 from atoll.runtime.bundle.effective import effective
 from atoll.runtime.bundle.resources import resources
 from atoll.runtime.mounting import Mounting
+from atoll.runtime.parts import SandboxView
+from atoll.runtime.programs import found
 from atoll.runtime.registry import Entry, Exit
 from atoll.runtime.runs import Runs
 from atoll.runtime.signals import parse_signal
@@ -27,6 +30,8 @@ STOP_TIMEOUT_S = 10
 """Before a container that is to stop is killed. Source: Docker."""
 KILL_TIMEOUT_S = 10
 """After which a container that was killed counts as one that can't be."""
+
+_RUNTIME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,8 +64,8 @@ class Containers:
 
     def all(self) -> tuple[Container, ...]:
         """All records, the newest first."""
-        found = [entry.container for entry in self._registry]
-        return tuple(sorted(found, key=lambda container: (-container.created_ns, container.id)))
+        records = [entry.container for entry in self._registry]
+        return tuple(sorted(records, key=lambda container: (-container.created_ns, container.id)))
 
     def find(self, reference: str) -> Container:
         """One record. Raises NotFound, Conflict."""
@@ -76,6 +81,7 @@ class Containers:
         container_id = self._runs.clock.new_id()
         self._registry.claim_name(parse_name("container", name), container_id)
         try:
+            _check_runtime(request.host.runtime)
             image = self._runs.preparer.images.find(request.config.image)
             merged = effective(image.config, request.config)
             container = Container(
@@ -223,6 +229,14 @@ class Containers:
             return entry.container
 
     @finished
+    async def write_files(self, reference: str, view: SandboxView) -> None:
+        """Write a container's files in /etc anew, as a change of its networks wants it. Raises NotFound."""
+        entry = self._registry.find(reference)
+        async with entry.lock:
+            if entry.container.status.has_process:
+                self._runs.preparer.write_files(entry.container, view)
+
+    @finished
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container, with `force` also one that runs, with `volumes` its anonymous ones too.
 
@@ -313,6 +327,13 @@ class Containers:
         future: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         entry.exits.append(future)
         return future
+
+
+def _check_runtime(name: str) -> None:
+    """Raises InvalidRequest for what is no name of a program, Unsupported for one that isn't there."""
+    if not _RUNTIME.match(name):
+        raise InvalidRequest(f"unknown or invalid runtime name: {shown(name)}", hint="leave it out, or say runc")
+    found(name)
 
 
 async def _within(future: asyncio.Future[Exit], timeout_s: float) -> bool:

@@ -187,7 +187,7 @@ class Execs:
             unit=state.id,
             directory=directory,
             runtime=found(container.host.runtime),
-            runtime_root=self._runs.places.runtime_root,
+            runtime_root=self._runs.launcher.runc(container).root,
             tty=state.request.tty,
             stdin=state.request.attach_stdin,
             stdin_once=True,

@@ -42,7 +42,7 @@ class Launcher:
 
     def runc(self, container: Container) -> Runc:
         """The runtime that this container is run by."""
-        return Runc(container.host.runtime, self.places.runtime_root)
+        return Runc(container.host.runtime, self.places.runtimes)
 
     async def create(self, container: Container, attachments: list[Attachment]) -> tuple[int, int]:
         """Make the container's processes, its streams connected, nothing begun: pid and start time of the first.
@@ -56,7 +56,7 @@ class Launcher:
                 unit=container.id,
                 directory=bundle,
                 runtime=found(container.host.runtime),
-                runtime_root=self.places.runtime_root,
+                runtime_root=self.runc(container).root,
                 log=str(self.places.log(container.id)),
                 log_max_bytes=container.host.log_max_bytes,
                 tty=container.config.tty,
@@ -79,7 +79,7 @@ class Launcher:
 
     def waits(self, container: Container) -> bool:
         """Whether it is made and has not begun. Source: runc's FIFO, which its first process opens before it begins."""
-        return (self.places.runtime_root / container.id / "exec.fifo").exists()
+        return (self.runc(container).root / container.id / "exec.fifo").exists()
 
     def conmon_pid(self, container_id: str) -> int:
         """conmon's pid, 0 when it is gone."""

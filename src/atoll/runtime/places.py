@@ -5,7 +5,7 @@ STATE/volumes/NAME/_data            named volumes
 STATE/containers/ID/upper, work     what a container has written, for overlayfs
 STATE/containers/ID/log             its output
 STATE/containers/ID/hosts ...       its files in /etc
-RUN/runc/                           the runtime's own
+RUN/runtimes/NAME/                  what a runtime remembers of its containers
 RUN/containers/ID/                  the bundle, and what conmon says: gone after a reboot
 RUN/containers/ID/execs/ID/         of one further process
 """
@@ -42,9 +42,9 @@ class Places:
         return self.run / "containers"
 
     @property
-    def runtime_root(self) -> Path:
-        """Where runc remembers its containers."""
-        return self.run / "runc"
+    def runtimes(self) -> Path:
+        """A directory for each runtime."""
+        return self.run / "runtimes"
 
     def kept(self, container_id: str) -> Path:
         """A container's directory that stays."""

@@ -52,9 +52,9 @@ class Preparer:
         image = self.images.find(container.image_id)
         merged = effective(image.config, container.config)
         bundle = self.places.bundle(container.id)
-        bundle.mkdir(mode=0o711, parents=True)
+        self._make_private(container, bundle)
         await self._mount(container, image)
-        await asyncio.to_thread(etcfiles.write, self.places.kept(container.id), etc_files(container, view))
+        self.write_files(container, view)
         _make_sources(container.mounts)
         spec = specification(
             container,
@@ -65,10 +65,14 @@ class Preparer:
         )
         (bundle / "config.json").write_text(json.dumps(spec))
 
+    def write_files(self, container: Container, view: SandboxView) -> None:
+        """Write a container's files in /etc anew; one that runs sees the change. Raises InvalidRequest, OSError."""
+        etcfiles.write(self.places.kept(container.id), etc_files(container, view))
+
     @contextlib.asynccontextmanager
     async def mounted(self, container: Container) -> AsyncIterator[Path]:
         """The root of a container that doesn't run, mounted for as long as the block lasts."""
-        self.places.bundle(container.id).mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._make_private(container, self.places.bundle(container.id))
         try:
             await self._mount(container, self.images.find(container.image_id))
             yield self.places.root(container.id)
@@ -95,6 +99,15 @@ class Preparer:
             group=read_in_root(root, "etc/group"),
             group_add=container.host.group_add if group_add is None else group_add,
         )
+
+    def _make_private(self, container: Container, bundle: Path) -> None:
+        """Make the directories of a container: nobody else on this host may run what it has made set-id."""
+        self.places.kept(container.id).mkdir(mode=0o700, parents=True, exist_ok=True)
+        bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if container.host.userns == "private":
+            # Its root is nobody on the host, and has to reach its own files.
+            os.chown(bundle, 0, REMAPPED.first)
+            bundle.chmod(0o710)
 
     async def _mount(self, container: Container, image: Image) -> None:
         kept = self.places.kept(container.id)

@@ -85,10 +85,11 @@ async def _sweep(runs: Runs, running: set[str]) -> None:
     stray = {name: pid for name, pid in _conmons(places.bundles).items() if name not in running}
     for container_id, pid in stray.items():
         await _made(places.bundle(container_id), pid)
-    runc = Runc("runc", places.runtime_root)
-    for container_id in runc.known():
-        if container_id not in running:
-            await _attempt(container_id, runc.delete(container_id))
+    for root in places.runtimes.iterdir() if places.runtimes.is_dir() else ():
+        runc = Runc(root.name, places.runtimes)
+        for container_id in runc.known():
+            if container_id not in running:
+                await _attempt(container_id, runc.delete(container_id))
     for pid in stray.values():
         await _gone(pid)
     for bundle in places.bundles.iterdir():

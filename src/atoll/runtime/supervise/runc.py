@@ -9,11 +9,11 @@ from atoll.runtime.programs import ProgramFailed, run
 
 
 class Runc:
-    """A runtime (runc by default, by name or path) with its directory."""
+    """A runtime by the name of its program; what it remembers is in a directory of that name below `runtimes`."""
 
-    def __init__(self, program: str, root: Path) -> None:
+    def __init__(self, program: str, runtimes: Path) -> None:
         self.program = program
-        self._root = root
+        self.root = runtimes / program
 
     async def start(self, container_id: str) -> None:
         """Let a made container begin. Raises ProgramFailed."""
@@ -75,7 +75,7 @@ class Runc:
 
     def known(self) -> list[str]:
         """Ids of all containers that the runtime has traces of."""
-        return sorted(path.name for path in self._root.iterdir()) if self._root.is_dir() else []
+        return sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else []
 
     async def _run(self, *command: str) -> bytes:
-        return (await run(self.program, "--root", str(self._root), *command)).output
+        return (await run(self.program, "--root", str(self.root), *command)).output
