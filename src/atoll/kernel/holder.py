@@ -128,11 +128,15 @@ class SocketHolder:
         opened: list[socket.socket] = []
         try:
             for port in range(ports.first, ports.last + 1):
-                holding = bind_port(protocol, address, port)
+                holding = bind_port(protocol, address, port, over_leftovers=False)
                 if holding is None:
-                    inherited = self._inherit(protocol, address, ports, port)
-                    _close(opened)
-                    return inherited
+                    inherited = self._survivor.sockets(protocol, address, ports) if self._survivor is not None else ()
+                    if inherited:
+                        _close(opened)
+                        return inherited
+                    holding = bind_port(protocol, address, port)
+                if holding is None:
+                    raise taken(protocol, address, port)
                 opened.append(holding)
         except BaseException:
             _close(opened)
@@ -176,13 +180,6 @@ class SocketHolder:
         parts = self._survivor.parts(places)
         own = {(address, port) for address, part in parts for port in range(part.first, part.last + 1)}
         return [each for each in there if (each.address, each.port) not in own]
-
-    def _inherit(self, protocol: Protocol, address: IPAddress, ports: PortRange, busy: int) -> Sequence[socket.socket]:
-        """The survivor's sockets of `ports`, of which `busy` can't be bound. Raises PortTaken naming who has that."""
-        inherited = self._survivor.sockets(protocol, address, ports) if self._survivor is not None else ()
-        if not inherited:
-            raise taken(protocol, address, busy)
-        return inherited
 
 
 def taken(protocol: Protocol, address: IPAddress, port: int) -> PortTaken:

@@ -70,16 +70,18 @@ def _is_broadcast(probe: socket.socket, address: IPAddress) -> bool:
     return False
 
 
-def bind_port(protocol: Protocol, address: IPAddress, port: int) -> socket.socket | None:
+def bind_port(
+    protocol: Protocol, address: IPAddress, port: int, *, over_leftovers: bool = True
+) -> socket.socket | None:
     """A socket that holds the port and never listens; None when another socket has it.
 
-    Connections of a listener that is gone, and what TIME_WAIT keeps of them, are in nobody's way. An
-    IPv6 socket leaves IPv4 alone. Raises InvalidRequest for an address that isn't this host's,
-    Exhausted when no file is left to open, KernelError.
+    Connections of a listener that is gone, and what TIME_WAIT keeps of them, are in nobody's way, which it takes a dump
+    of the host's sockets to know; without `over_leftovers` they are in the way. An IPv6 socket leaves IPv4 alone.
+    Raises InvalidRequest for an address that isn't this host's, Exhausted when no file is left to open, KernelError.
     """
     holding = _open(protocol, family_of(address))
     try:
-        if _bind(holding, protocol, address, port):
+        if _bind(holding, protocol, address, port, over_leftovers):
             return holding
     except BaseException:
         holding.close()
@@ -88,13 +90,13 @@ def bind_port(protocol: Protocol, address: IPAddress, port: int) -> socket.socke
     return None
 
 
-def _bind(holding: socket.socket, protocol: Protocol, address: IPAddress, port: int) -> bool:
+def _bind(holding: socket.socket, protocol: Protocol, address: IPAddress, port: int, over_leftovers: bool) -> bool:
     try:
         holding.bind((str(address), port))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise _unbindable(protocol, address, port, error) from error
-        return protocol is Protocol.TCP and _bind_over_leftovers(holding, address, port)
+        return over_leftovers and protocol is Protocol.TCP and _bind_over_leftovers(holding, address, port)
     return True
 
 
