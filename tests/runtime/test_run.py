@@ -82,6 +82,43 @@ def test_terminal_has_a_size(place: Bench) -> None:
     asyncio.run(scene())
 
 
+def test_who_leaves_a_terminal_finds_it_again(place: Bench) -> None:
+    async def scene() -> None:
+        async with place.runtime() as runtime:
+            await runtime.containers.create(wanted("sh", tty=True, open_stdin=True, stdin_once=True), name="tty")
+            first = runtime.containers.attach("tty")
+            await runtime.containers.start("tty")
+            await first.write(b"A=kept\n")
+            await first.read()
+            reading = asyncio.create_task(read_all(first))
+            await asyncio.sleep(0.1)
+            first.close()
+            await reading
+            await asyncio.sleep(0.2)
+            assert runtime.containers.find("tty").status is Status.RUNNING
+            second = runtime.containers.attach("tty")
+            await second.write(b"echo $A; exit\n")
+            assert b"kept\r\n" in (await read_all(second))[Stream.STDOUT]
+
+    asyncio.run(scene())
+
+
+def test_several_see_the_same_output(place: Bench) -> None:
+    async def scene() -> None:
+        async with place.runtime() as runtime:
+            await runtime.containers.create(wanted("sh", "-c", "echo one; sleep 0.3; echo two"), name="x")
+            early = [runtime.containers.attach("x") for _ in range(3)]
+            starting = asyncio.ensure_future(runtime.containers.start("x"))
+            # While it is being started.
+            await asyncio.sleep(0.02)
+            early.append(runtime.containers.attach("x"))
+            await starting
+            for attachment in early:
+                assert (await read_all(attachment))[Stream.STDOUT] == b"one\ntwo\n"
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize(("argv", "code"), [(("nosuch",), 127), (("/etc",), 126), (("/etc/passwd",), 126)])
 def test_what_cannot_be_started_says_so_and_leaves_nothing(place: Bench, argv: tuple[str, ...], code: int) -> None:
     async def scene() -> None:

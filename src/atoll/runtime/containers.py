@@ -250,7 +250,7 @@ class Containers:
             if entry.removed:
                 return
             container = entry.container
-            if container.status.has_process:
+            if container.status.has_process or (container.status is Status.RESTARTING and not force):
                 raise Conflict(
                     f'cannot remove container "{container.name}": container is {container.status}: '
                     "stop the container before removing or force remove",

@@ -190,7 +190,7 @@ class Execs:
             runtime_root=self._runs.launcher.runc(container).root,
             tty=state.request.tty,
             stdin=state.request.attach_stdin,
-            stdin_once=True,
+            stdin_once=not state.request.tty,
             exec_spec=directory / "process.json",
         )
 

@@ -61,14 +61,22 @@ class Launcher:
                 log_max_bytes=container.host.log_max_bytes,
                 tty=container.config.tty,
                 stdin=container.config.open_stdin,
-                stdin_once=container.config.stdin_once,
+                # A terminal's input has no end but the one that is typed: who leaves it may come again.
+                stdin_once=container.config.stdin_once and not container.config.tty,
             )
         )
-        # Before the program's first output, which is else only in the log.
-        for attachment in attachments:
-            attachment.connect(bundle)
-        attachments.clear()
+        self.connect(container, attachments)
         return pid, process.start_ticks(pid)
+
+    def connect(self, container: Container, attachments: list[Attachment]) -> None:
+        """Connect those who wait: before the program's first output, which is else only in the log."""
+        while attachments:
+            attachment = attachments.pop()
+            try:
+                attachment.connect(self.places.bundle(container.id))
+            except OSError:
+                # conmon has gone, which whoever waits for it finds out.
+                attachment.close()
 
     async def begin(self, container: Container) -> None:
         """Let it run. Raises StartFailed."""

@@ -77,6 +77,8 @@ class Runs:
                 health=Health.STARTING if self.preparer.effective(container).health else Health.NONE,
             )
             await self.registry.put(running)
+            # Those who came meanwhile, the last who saw a container that does not run.
+            self.launcher.connect(running, entry.attachments)
             await self.launcher.begin(running)
         except BaseException as error:
             await self._undo(entry, container, error)

@@ -5,8 +5,10 @@ An end of sending is the end of the input.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
+from collections.abc import AsyncIterator
 from enum import IntEnum
 from pathlib import Path
 
@@ -35,6 +37,8 @@ class Attachment:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._settled = asyncio.Event()
+        self._users = 0
+        self._closed = False
 
     def connect(self, directory: Path) -> None:
         """Connect to the process that works in `directory`. Raises OSError when it has ended."""
@@ -48,7 +52,7 @@ class Attachment:
             raise
         finally:
             os.close(descriptor)
-        if self._settled.is_set():
+        if self._closed:
             connecting.close()
             return
         self._socket = connecting
@@ -56,42 +60,52 @@ class Attachment:
 
     async def read(self) -> tuple[Stream, bytes] | None:
         """What comes next, None at the end. Waits for the process when it is not there yet."""
-        await self._settled.wait()
-        while self._socket is not None:
-            try:
-                message = await asyncio.get_running_loop().sock_recv(self._socket, _MESSAGE_MAX_BYTES)
-            except (ConnectionError, OSError):
-                return None
-            if not message:
-                return None
-            if len(message) > 1 and message[0] in _STREAMS:
-                return _STREAMS[message[0]], message[1:]
+        async with self._used() as used:
+            while used is not None:
+                message = await asyncio.get_running_loop().sock_recv(used, _MESSAGE_MAX_BYTES)
+                if not message:
+                    return None
+                if len(message) > 1 and message[0] in _STREAMS:
+                    return _STREAMS[message[0]], message[1:]
         return None
 
     async def write(self, content: bytes) -> None:
         """Give input; nothing when the process has ended."""
-        await self._settled.wait()
-        for start in range(0, len(content), PART_MAX_BYTES):
-            if self._socket is None:
-                return
-            try:
-                part = content[start : start + PART_MAX_BYTES]
-                await asyncio.get_running_loop().sock_sendall(self._socket, part)
-            except (ConnectionError, OSError):
-                return
+        async with self._used() as used:
+            for start in range(0, len(content) if used is not None else 0, PART_MAX_BYTES):
+                assert used is not None
+                await asyncio.get_running_loop().sock_sendall(used, content[start : start + PART_MAX_BYTES])
 
     async def end_input(self) -> None:
         """Say that no more input will come; output goes on."""
-        await self._settled.wait()
-        if self._socket is not None:
-            try:
-                self._socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                return
+        async with self._used() as used:
+            if used is not None:
+                used.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Let go of the streams; the process goes on."""
-        closing, self._socket = self._socket, None
+        """Let go of the streams; the process goes on. Whoever reads gets the end."""
+        self._closed = True
         self._settled.set()
-        if closing is not None:
-            closing.close()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._release()
+
+    @contextlib.asynccontextmanager
+    async def _used(self) -> AsyncIterator[socket.socket | None]:
+        """The connection, None when there is none or no more; an error of it ends the block."""
+        await self._settled.wait()
+        self._users += 1
+        try:
+            with contextlib.suppress(OSError):
+                yield None if self._closed else self._socket
+        finally:
+            self._users -= 1
+            if self._closed:
+                self._release()
+
+    def _release(self) -> None:
+        # The event loop would wait for ever for a socket that is closed while it is watched.
+        if self._users == 0 and self._socket is not None:
+            self._socket.close()
+            self._socket = None
