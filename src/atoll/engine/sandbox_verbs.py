@@ -45,8 +45,7 @@ class SandboxVerbs:
         sandbox = claim_sandbox(ctx.world, request, ctx.host, ctx.path.facts)
         with vanishing_told(sandbox, ctx.host):
             endpoints = claim_endpoints(ctx.world, sandbox, wanted_endpoints(ctx.world, request), ctx.host, ctx.naming)
-            with_endpoints = ctx.world.after(Change(puts=(sandbox, *endpoints)))
-            with self._ports_held(with_endpoints, sandbox, dry_run=dry_run) as sandbox:
+            with self._ports_held(Change(puts=(sandbox, *endpoints)), sandbox, dry_run=dry_run) as sandbox:
                 planned = ctx.path.plan(Change(puts=(sandbox, *endpoints)), _scope(sandbox))
                 check_defaults(planned, sandbox, ctx.host)
                 if not dry_run:
@@ -137,7 +136,7 @@ class SandboxVerbs:
         wanted = (replace(request, network=target.id),)
         with vanishing_told(member, ctx.host):
             (endpoint,) = claim_endpoints(ctx.world, member, wanted, ctx.host, ctx.naming)
-            with self._ports_held(ctx.world.after(Change(puts=(endpoint,))), member, dry_run=dry_run) as held:
+            with self._ports_held(Change(puts=(endpoint,)), member, dry_run=dry_run) as held:
                 planned = ctx.path.plan(Change(puts=(endpoint, *_if_new(held, member))), _scope(member))
                 check_defaults(planned, member, ctx.host)
                 if not dry_run:
@@ -166,7 +165,7 @@ class SandboxVerbs:
             )
         if source.driver is Driver.HOST:
             raise InvalidRequest("container cannot be disconnected from host network or connected to host network")
-        with self._ports_held(ctx.world.after(Change(deletes=(mine[0],))), member, dry_run=dry_run) as held:
+        with self._ports_held(Change(deletes=(mine[0],)), member, dry_run=dry_run) as held:
             planned = ctx.path.plan(Change(puts=_if_new(held, member), deletes=(mine[0],)), _scope(member))
             failed = () if dry_run else ctx.path.carry_through(planned)
         for _, error in failed:
@@ -180,13 +179,17 @@ class SandboxVerbs:
         return Outcome(mine[0], planned.steps, self._warnings(planned.after, member, dry_run=dry_run))
 
     @contextmanager
-    def _ports_held(self, world: World, sandbox: Sandbox, *, dry_run: bool) -> Iterator[Sandbox]:
-        """The sandbox with its host ports held, once a gateway of it in `world` needs them.
+    def _ports_held(self, change: Change, sandbox: Sandbox, *, dry_run: bool) -> Iterator[Sandbox]:
+        """The sandbox with its host ports held, once a gateway of it needs them after `change`.
 
         They stay its own from then on; but what is held here is given back on an error, or after a dry run.
         """
         ctx = self._ctx
-        if not sandbox.mappings or sandbox.bindings or not needs_host_ports(world, sandbox):
+        if not sandbox.mappings or sandbox.bindings:
+            yield sandbox
+            return
+        world = ctx.world.after(change)
+        if not needs_host_ports(world, sandbox):
             yield sandbox
             return
         default = _default_address(world, sandbox)

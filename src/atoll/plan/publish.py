@@ -118,9 +118,10 @@ def _elements(binding: PortBinding, family: Family, target: IPAddress) -> list[E
     ports = range(first, last + 1)
     if address is None:
         name = f"any{family:d}"
-        return [Element(name, (protocol, port), (target, port + shift)) for port in ports]
+        # As Element(...) but for its look at the parts, among which there is no interval: there may be thousands.
+        return [Element._make((name, (protocol, port), (target, port + shift))) for port in ports]
     name = f"addr{family:d}"
-    return [Element(name, (address, protocol, port), (target, port + shift)) for port in ports]
+    return [Element._make((name, (address, protocol, port), (target, port + shift))) for port in ports]
 
 
 def _one(address: IPAddress) -> Span:
