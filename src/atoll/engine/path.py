@@ -150,8 +150,8 @@ class Path:
         """What is there of the keys of two states, looking only where it isn't known.
 
         While nobody else can change the table its elements are those of the state before: a thousand of them cost more
-        to ask for than to change. Nothing is in the namespaces of `made`, which are still to be made. A new neighbour of
-        the host's takes the place of whichever is there.
+        to ask for than to change. Nothing is in the namespaces of `made`, which are still to be made. A new neighbour
+        takes the place of whichever is there.
         """
         owned = self._kernel.owned()
         known = {key: item for key, item in before.items() if owned and isinstance(item, Element)}

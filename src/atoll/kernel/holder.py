@@ -69,11 +69,12 @@ class SocketHolder:
         for address in {address for several in addresses.values() for address in several}:
             require_local(address)
         with_them = self._require_unheld(owner, wanted)
-        bound = [binding for binding in wanted if _is_bindable(binding)]
+        bound = [] if len(wanted) > PORTS_BOUND_MAX else [binding for binding in wanted if _is_bindable(binding)]
         if sum(len(binding.host) for binding in bound) > PORTS_BOUND_MAX:
             bound = []
         try:
-            self._require_silence([binding for binding in wanted if not (bound and _is_bindable(binding))], addresses)
+            unbound = [binding for binding in wanted if not _is_bindable(binding)] if bound else wanted
+            self._require_silence(unbound, addresses)
             for binding in bound:
                 new[binding] = self._bind(binding, addresses[binding.host_address])
         except BaseException:

@@ -4,12 +4,14 @@ Removals come first and highest rank first: what lets packets in goes before the
 to, and names are free before they are taken again. Then additions and changes, lowest rank first.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from atoll.model.items import (
+    FENCES,
     HOST,
     Address,
     Bridge,
+    Element,
     Interface,
     Item,
     Joint,
@@ -45,8 +47,7 @@ def diff(desired: State, observed: State, reason: Reason = lambda item: "") -> t
     gone = _Gone(removals)
     removals = [item for item in removals if not gone.takes(item)]
     ops = [Op(Verb.REMOVE, item, None, reason(item)) for item in sorted(removals, key=_rank, reverse=True)]
-    keyed = sorted(desired.items(), key=_rank_of_value)
-    for key, item in keyed:
+    for key, item in _in_order(desired):
         there = left.get(key)
         if there is None:
             ops.append(Op(Verb.ADD, item, None, reason(item)))
@@ -55,8 +56,16 @@ def diff(desired: State, observed: State, reason: Reason = lambda item: "") -> t
     return tuple(ops)
 
 
-def _rank_of_value(keyed: tuple[Key, Item]) -> int:
-    return keyed[1].rank
+def _in_order(state: State) -> Iterator[tuple[Key, Item]]:
+    """By rank. Elements are not sorted, as there may be thousands: those that are no fence come last."""
+    last: list[tuple[Key, Item]] = []
+    early: list[tuple[Key, Item]] = []
+    for keyed in state.items():
+        item = keyed[1]
+        (last if isinstance(item, Element) and item.set not in FENCES else early).append(keyed)
+    early.sort(key=lambda keyed: keyed[1].rank)
+    yield from early
+    yield from last
 
 
 def _rank(item: Item) -> int:

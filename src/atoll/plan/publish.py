@@ -115,7 +115,7 @@ def _elements(binding: PortBinding, family: Family, target: IPAddress) -> list[E
         where: Part = _EVERYWHERE[family] if address is None else _one(address)
         return [Element(f"span{family:d}", (_EVERYWHERE[family], where, protocol, Span(first, last)), (target,))]
     shift = container - first
-    ports = range(first, last + 1)
+    ports = (first,) if first == last else range(first, last + 1)
     if address is None:
         name = f"any{family:d}"
         # As Element(...) but for its look at the parts, among which there is no interval: there may be thousands.
