@@ -8,6 +8,7 @@
         InUse             something still depends on the object
         PoolOverlap       the subnet is held by another network or interface
         PortTaken         the host port is held, the holder is named
+        WrongState        what it is doing stands against it: it runs, it doesn't, a container needs it
       Forbidden           never allowed on this object (predefined networks)
       Exhausted           no address, subnet, port left
       Unsupported         the kernel, or this version, can't
@@ -62,6 +63,10 @@ class InUse(Conflict):
 
 class PoolOverlap(Conflict):
     """The subnet overlaps one that is held by a network or on-link on this host."""
+
+
+class WrongState(Conflict):
+    """The object's state stands against it; once that has changed, the same request works."""
 
 
 class PortTaken(Conflict):

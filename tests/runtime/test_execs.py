@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from atoll.errors import Conflict, NotFound
+from atoll.errors import NotFound, WrongState
 from atoll.model.container import Health, HostConfig, RestartKind, RestartPolicy, Status
 from atoll.model.image import HealthCheck, HealthKind
 from atoll.runtime.execs import ExecRequest
@@ -80,7 +80,7 @@ def test_exec_goes_on_without_its_caller(place: Bench) -> None:
             assert runtime.execs.find(made.id).running
             assert await runtime.execs.wait(made.id) == 0
             assert (await execute(runtime, "web", ExecRequest(("cat", "/done"))))[1] == b"done\n"
-            with pytest.raises(Conflict, match="started already"):
+            with pytest.raises(WrongState, match="started already"):
                 await runtime.execs.start(made.id, attach=True)
 
     asyncio.run(scene())
@@ -97,11 +97,11 @@ def test_exec_that_cannot_be(place: Bench) -> None:
             with pytest.raises(NotFound, match="No such exec instance"):
                 runtime.execs.find("ab" * 32)
             await runtime.containers.pause("web")
-            with pytest.raises(Conflict, match="is paused"):
+            with pytest.raises(WrongState, match="is paused"):
                 runtime.execs.create("web", ExecRequest(("true",)))
             await runtime.containers.unpause("web")
             await runtime.containers.stop("web", timeout_s=0)
-            with pytest.raises(Conflict, match="is not running"):
+            with pytest.raises(WrongState, match="is not running"):
                 runtime.execs.create("web", ExecRequest(("true",)))
 
     asyncio.run(scene())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll.errors import Conflict, InUse, InvalidRequest, NotFound, StoreCorrupt, Unavailable
+from atoll.errors import InvalidRequest, NotFound, StoreCorrupt, Unavailable, WrongState
 from atoll.model.container import ContainerConfig, ContainerRequest
 from atoll.model.image import Image
 from atoll.model.reference import parse_reference
@@ -186,11 +186,11 @@ def test_names_come_and_go(tmp_path: Path) -> None:
     made = asyncio.run(bootstrap(images))
     images.name(made.id, parse_reference("team/box:1"), parse_reference("localhost:5000/box"))
     assert images.find("team/box:1").tags == ("busybox:latest", "team/box:1", "localhost:5000/box:latest")
-    with pytest.raises(Conflict, match="several names"):
+    with pytest.raises(WrongState, match="several names"):
         asyncio.run(images.remove(made.id[:12], users={}))
     assert asyncio.run(images.remove("team/box:1", users={made.id: "web"})) == (["team/box:1"], [])
     assert asyncio.run(images.remove("localhost:5000/box", users={})) == (["localhost:5000/box:latest"], [])
-    with pytest.raises(InUse, match="used by container web"):
+    with pytest.raises(WrongState, match="used by container web"):
         asyncio.run(images.remove("busybox", users={made.id: "web"}))
     assert opened(tmp_path).find("busybox").id == made.id
     assert asyncio.run(images.remove("busybox", users={})) == (["busybox:latest"], [made.id])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll.errors import Conflict, InUse, InvalidRequest, NotFound
+from atoll.errors import InvalidRequest, NotFound, WrongState
 from atoll.model.container import (
     ContainerRequest,
     Device,
@@ -221,7 +221,7 @@ def test_named_volume_begins_with_the_image_and_outlives_containers(place: Bench
         code, out, _ = await run(runtime, shell("cat /etc/shells; echo mine > /etc/mine", host), name="a")
         assert (code, out) == (0, "/bin/sh\n")
         assert (await run(runtime, shell("cat /etc/mine", host), name="b"))[1] == "mine\n"
-        with pytest.raises(InUse, match="volume is in use"):
+        with pytest.raises(WrongState, match="volume is in use"):
             await runtime.volumes.remove("settings", users=runtime.users_of_volume("settings"))
         for name in ("a", "b"):
             await runtime.containers.remove(name, volumes=True)
@@ -323,7 +323,7 @@ def test_containers_share_namespaces(place: Bench) -> None:
         assert (runtime.places.bundle(donor.id) / "shm" / "x").read_text() == "shared\n"
         await runtime.containers.stop("donor", timeout_s=0)
         await runtime.containers.create(shell("true", host), name="late")
-        with pytest.raises(Conflict, match="it is not running"):
+        with pytest.raises(WrongState, match="it is not running"):
             await runtime.containers.start("late")
 
     play(place, scene)
@@ -336,7 +336,7 @@ def test_private_ipc_is_not_joined(place: Bench) -> None:
         await runtime.containers.start("donor")
         joined = Sharing(SharingKind.CONTAINER, "donor")
         await runtime.containers.create(wanted("true", host=HostConfig(ipc=joined)), name="x")
-        with pytest.raises(Conflict, match="cannot join IPC"):
+        with pytest.raises(WrongState, match="cannot join IPC"):
             await runtime.containers.start("x")
 
     play(place, scene)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll.errors import Conflict, InvalidRequest, NameTaken, NotFound, Unsupported
+from atoll.errors import InvalidRequest, NameTaken, NotFound, Unsupported, WrongState
 from atoll.model.container import ContainerConfig, ContainerRequest, HostConfig, Status
 from atoll.runtime.parts import SandboxView
 from atoll.runtime.runtime import Runtime
@@ -183,7 +183,7 @@ def test_signals_stop_and_kill(place: Bench) -> None:
             await runtime.containers.start("deaf")
             assert await runtime.containers.stop("deaf", timeout_s=0.2) is True
             assert (await ended(runtime, "deaf")).exit_code == 137
-            with pytest.raises(Conflict, match="is not running"):
+            with pytest.raises(WrongState, match="is not running"):
                 await runtime.containers.kill("deaf")
 
             await runtime.containers.create(wanted("sleep", "600"), name="killed")

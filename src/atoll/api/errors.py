@@ -16,6 +16,7 @@ from atoll.errors import (
     StoreFull,
     Unavailable,
     Unsupported,
+    WrongState,
 )
 
 STATUS: Mapping[type[AtollError], HTTPStatus] = MappingProxyType(
@@ -23,10 +24,11 @@ STATUS: Mapping[type[AtollError], HTTPStatus] = MappingProxyType(
         InvalidRequest: HTTPStatus.BAD_REQUEST,
         NotFound: HTTPStatus.NOT_FOUND,
         # Docker's kinds, not HTTP's words: an overlap, an endpoint or an address that is there already are
-        # "forbidden" in moby, and only names and ports are "conflict".
+        # "forbidden" in moby, and only names, ports and states are "conflict".
         Conflict: HTTPStatus.FORBIDDEN,
         NameTaken: HTTPStatus.CONFLICT,
         PortTaken: HTTPStatus.CONFLICT,
+        WrongState: HTTPStatus.CONFLICT,
         Forbidden: HTTPStatus.FORBIDDEN,
         Exhausted: HTTPStatus.SERVICE_UNAVAILABLE,
         Unsupported: HTTPStatus.NOT_IMPLEMENTED,

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from atoll.errors import Conflict, InvalidRequest
+from atoll.errors import InvalidRequest, WrongState
 from atoll.model.container import Container, ContainerRequest, Limits, RestartPolicy, Status
 from atoll.model.names import parse_name, short_id, shown
 from atoll.runtime.bundle.effective import effective
@@ -68,11 +68,11 @@ class Containers:
         return tuple(sorted(records, key=lambda container: (-container.created_ns, container.id)))
 
     def find(self, reference: str) -> Container:
-        """One record. Raises NotFound, Conflict."""
+        """One record. Raises NotFound, WrongState."""
         return self._registry.find(reference).container
 
     def entry(self, reference: str) -> Entry:
-        """One record with what lives beside it: its lock, its health checks. Raises NotFound, Conflict."""
+        """One record with what lives beside it: its lock, its health checks. Raises NotFound, WrongState."""
         return self._registry.find(reference)
 
     @finished
@@ -103,13 +103,15 @@ class Containers:
 
     @finished
     async def start(self, reference: str) -> bool:
-        """Start a container; False when it runs already. Raises Conflict, StartFailed and what its network raises."""
+        """Start a container; False when it runs already. Raises WrongState, StartFailed and what its network raises."""
         entry = self._registry.find(reference)
         async with entry.lock:
             if entry.removed:
-                raise Conflict(f"container {short_id(entry.container.id)} is marked for removal and cannot be started")
+                raise WrongState(
+                    f"container {short_id(entry.container.id)} is marked for removal and cannot be started"
+                )
             if entry.container.status is Status.PAUSED:
-                raise Conflict("cannot start a paused container, try unpause instead")
+                raise WrongState("cannot start a paused container, try unpause instead")
             if entry.container.status.has_process:
                 return False
             entry.cancel("restart")
@@ -139,7 +141,9 @@ class Containers:
             async with entry.lock:
                 await self._signal(entry, "SIGKILL")
             if not await _within(ended, KILL_TIMEOUT_S):
-                raise Conflict(f"container {container.name} does not end although it was killed", subject=container.id)
+                raise WrongState(
+                    f"container {container.name} does not end although it was killed", subject=container.id
+                )
         self._runs.tell("stop", entry.container)
         return True
 
@@ -151,13 +155,13 @@ class Containers:
 
     @finished
     async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
-        """Send a signal by name or number. Raises Conflict when the container does not run, InvalidRequest."""
+        """Send a signal by name or number. Raises WrongState when the container does not run, InvalidRequest."""
         entry = self._registry.find(reference)
         name = parse_signal(signal)
         async with entry.lock:
             container = entry.container
             if not container.status.has_process:
-                raise Conflict(f"container {container.id} is not running", hint=f"atoll start {container.name}")
+                raise WrongState(f"container {container.id} is not running", hint=f"atoll start {container.name}")
             if name in ("SIGKILL", parse_signal(self._runs.preparer.effective(container).stop_signal)):
                 await self._runs.want_end(entry)
             ended = self._next_exit(entry)
@@ -168,22 +172,22 @@ class Containers:
 
     @finished
     async def pause(self, reference: str) -> None:
-        """Freeze a container. Raises Conflict."""
+        """Freeze a container. Raises WrongState."""
         entry = self._registry.find(reference)
         async with entry.lock:
             if entry.container.status is not Status.RUNNING:
-                raise Conflict(f"container {entry.container.id} is {entry.container.status}, it can't be paused")
+                raise WrongState(f"container {entry.container.id} is {entry.container.status}, it can't be paused")
             await self._runs.launcher.runc(entry.container).pause(entry.container.id)
             await self._registry.put(replace(entry.container, status=Status.PAUSED))
         self._runs.tell("pause", entry.container)
 
     @finished
     async def unpause(self, reference: str) -> None:
-        """Let a frozen container go on. Raises Conflict."""
+        """Let a frozen container go on. Raises WrongState."""
         entry = self._registry.find(reference)
         async with entry.lock:
             if entry.container.status is not Status.PAUSED:
-                raise Conflict(f"container {entry.container.id} is not paused")
+                raise WrongState(f"container {entry.container.id} is not paused")
             await self._resume(entry)
         self._runs.tell("unpause", entry.container)
 
@@ -240,18 +244,18 @@ class Containers:
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container, with `force` also one that runs, with `volumes` its anonymous ones too.
 
-        Raises NotFound; Conflict when it runs and `force` is not given.
+        Raises NotFound; WrongState when it runs and `force` is not given.
         """
         entry = self._registry.find(reference)
         if force and entry.container.status.has_process:
-            with contextlib.suppress(Conflict):
+            with contextlib.suppress(WrongState):
                 await self.kill(entry.container.id)
         async with entry.lock:
             if entry.removed:
                 return
             container = entry.container
             if container.status.has_process or (container.status is Status.RESTARTING and not force):
-                raise Conflict(
+                raise WrongState(
                     f'cannot remove container "{container.name}": container is {container.status}: '
                     "stop the container before removing or force remove",
                     hint=f"atoll rm --force {container.name}",
@@ -272,17 +276,17 @@ class Containers:
         return attachment
 
     def resize(self, reference: str, *, height: int, width: int) -> None:
-        """Tell a container's terminal its size in characters. Raises NotFound, Conflict."""
+        """Tell a container's terminal its size in characters. Raises NotFound, WrongState."""
         container = self._running(reference)
         self._runs.launcher.resize(self._runs.places.bundle(container.id), height=height, width=width)
 
     async def processes(self, reference: str) -> list[int]:
-        """Pids of the host of a container's processes. Raises NotFound, Conflict."""
+        """Pids of the host of a container's processes. Raises NotFound, WrongState."""
         container = self._running(reference)
         return await self._runs.launcher.runc(container).processes(container.id)
 
     async def stats(self, reference: str) -> dict[str, Any]:
-        """What a container uses now, in the words of `runc events --stats`. Raises NotFound, Conflict."""
+        """What a container uses now, in the words of `runc events --stats`. Raises NotFound, WrongState."""
         container = self._running(reference)
         return await self._runs.launcher.runc(container).stats(container.id)
 
@@ -306,14 +310,14 @@ class Containers:
     def _running(self, reference: str) -> Container:
         container = self.find(reference)
         if not container.status.has_process:
-            raise Conflict(f"container {container.id} is not running", hint=f"atoll start {container.name}")
+            raise WrongState(f"container {container.id} is not running", hint=f"atoll start {container.name}")
         return container
 
     async def _signal(self, entry: Entry, name: str) -> None:
         container = entry.container
         if not container.status.has_process:
             return
-        with contextlib.suppress(Conflict):
+        with contextlib.suppress(WrongState):
             await self._runs.launcher.runc(container).kill(container.id, name)
         if container.status is Status.PAUSED:
             # A frozen process gets no signal.

@@ -9,7 +9,7 @@ import signal
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from atoll.errors import Conflict, NotFound
+from atoll.errors import NotFound, WrongState
 from atoll.model.container import Container, Status
 from atoll.model.names import short_id
 from atoll.runtime.bundle.effective import merged_env
@@ -71,7 +71,7 @@ class Execs:
         self._kept: dict[str, _Kept] = {}
 
     def create(self, reference: str, request: ExecRequest) -> Exec:
-        """Remember a process to be run in a container. Raises NotFound; Conflict when the container does not run."""
+        """Remember a process to be run in a container. Raises NotFound; WrongState when the container does not run."""
         container = self._running(reference)
         state = Exec(self._runs.clock.new_id(), container.id, request)
         self._kept[state.id] = _Kept(state)
@@ -92,10 +92,10 @@ class Execs:
         )
 
     async def start(self, exec_id: str, *, attach: bool) -> Attachment | None:
-        """Run a process; its streams when `attach` is given. Raises StartFailed, Conflict, NotFound."""
+        """Run a process; its streams when `attach` is given. Raises StartFailed, WrongState, NotFound."""
         kept = self._find(exec_id)
         if kept.state.running or kept.state.exit_code is not None:
-            raise Conflict(f"exec {short_id(exec_id)} has been started already")
+            raise WrongState(f"exec {short_id(exec_id)} has been started already")
         container = self._running(kept.state.container_id)
         attachment = Attachment() if attach else None
         kept.state = replace(kept.state, running=True)
@@ -123,10 +123,10 @@ class Execs:
         return kept.state.exit_code
 
     def resize(self, exec_id: str, *, height: int, width: int) -> None:
-        """Tell a process's terminal its size in characters. Raises NotFound, Conflict."""
+        """Tell a process's terminal its size in characters. Raises NotFound, WrongState."""
         state = self.find(exec_id)
         if not state.running:
-            raise Conflict(f"exec {short_id(exec_id)} is not running")
+            raise WrongState(f"exec {short_id(exec_id)} is not running")
         directory = self._runs.places.execs(state.container_id) / exec_id
         self._runs.launcher.resize(directory, height=height, width=width)
 
@@ -147,9 +147,9 @@ class Execs:
     def _running(self, reference: str) -> Container:
         container = self._registry.find(reference).container
         if container.status is Status.PAUSED:
-            raise Conflict(f"container {container.name} is paused, unpause the container before exec")
+            raise WrongState(f"container {container.name} is paused, unpause the container before exec")
         if container.status is not Status.RUNNING:
-            raise Conflict(f"container {container.id} is not running", hint=f"atoll start {container.name}")
+            raise WrongState(f"container {container.id} is not running", hint=f"atoll start {container.name}")
         return container
 
     def _find(self, exec_id: str) -> _Kept:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from atoll.errors import Conflict, InvalidRequest
+from atoll.errors import InvalidRequest, WrongState
 from atoll.model.container import Container, Mount, MountKind, SharingKind
 from atoll.model.image import Image
 from atoll.model.names import short_id
@@ -46,7 +46,7 @@ class Preparer:
     async def prepare(self, container: Container, view: SandboxView) -> None:
         """Mount the root and write the bundle; what is left of an earlier run goes first.
 
-        Raises InvalidRequest, NotFound (the image), Conflict (a container to join does not run), ProgramFailed.
+        Raises InvalidRequest, NotFound (the image), WrongState (a container to join does not run), ProgramFailed.
         """
         await self.clean(container.id)
         image = self.images.find(container.image_id)
@@ -161,11 +161,11 @@ class Preparer:
                 continue
             owner = self.registry.find(sharing.container).container
             if not owner.pid:
-                raise Conflict(
+                raise WrongState(
                     f"cannot join {kind} of container {owner.name}: it is not running", hint=f"atoll start {owner.name}"
                 )
             if kind == "ipc" and owner.host.ipc.kind is not SharingKind.SHAREABLE:
-                raise Conflict(
+                raise WrongState(
                     f"cannot join IPC of container {owner.name}: it is {owner.host.ipc.kind}",
                     hint=f"make {owner.name} with --ipc shareable",
                 )

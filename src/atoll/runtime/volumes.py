@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atoll.errors import InUse, InvalidRequest, NotFound, Unsupported
+from atoll.errors import InvalidRequest, NotFound, Unsupported, WrongState
 from atoll.model.names import parse_name
 
 DRIVER = "local"
@@ -67,10 +67,10 @@ class Volumes:
         return self._read(name)
 
     async def remove(self, name: str, *, users: Collection[str]) -> None:
-        """Remove a volume. `users` are containers that mount it. Raises NotFound, InUse."""
+        """Remove a volume. `users` are containers that mount it. Raises NotFound, WrongState."""
         volume = self.find(name)
         if users:
-            raise InUse(f"remove {name}: volume is in use - [{', '.join(users)}]", subject=name)
+            raise WrongState(f"remove {name}: volume is in use - [{', '.join(users)}]", subject=name)
         await asyncio.to_thread(shutil.rmtree, volume.path.parent)
 
     def _read(self, name: str) -> Volume:

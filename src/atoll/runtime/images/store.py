@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from atoll.errors import Conflict, InUse, InvalidRequest, NotFound, StoreCorrupt
+from atoll.errors import Conflict, InvalidRequest, NotFound, StoreCorrupt, WrongState
 from atoll.model.image import Image, parse_image_config
 from atoll.model.names import short_id
 from atoll.model.reference import Reference, parse_reference
@@ -63,7 +63,7 @@ class ImageStore:
     def find(self, text: str) -> Image:
         """The image of that id (with or without `sha256:`), name, or unambiguous prefix of an id.
 
-        Raises NotFound in Docker's words, which its clients look for; Conflict, InvalidRequest.
+        Raises NotFound in Docker's words, which its clients look for; WrongState, InvalidRequest.
         """
         digits = text.removeprefix("sha256:")
         if digits in self._images:
@@ -119,8 +119,8 @@ class ImageStore:
     async def remove(self, text: str, *, users: Mapping[str, str], force: bool = False) -> tuple[list[str], list[str]]:
         """Remove a name, or the image when that was its last one: what was untagged, and the ids that were deleted.
 
-        `users` says which container (its name) is of which image, by the image's id. Raises NotFound; InUse when a
-        container needs the image, unless `force` is given, and then only names go; Conflict when several names are
+        `users` says which container (its name) is of which image, by the image's id. Raises NotFound; WrongState when a
+        container needs the image, unless `force` is given, and then only names go; WrongState when several names are
         of the id that is given.
         """
         image = self.find(text)
@@ -129,7 +129,7 @@ class ImageStore:
         held = list(image.tags) + list(image.digests)
         if by_id:
             if len(image.tags) > 1 and not force:
-                raise Conflict(
+                raise WrongState(
                     f"unable to delete {short_id(image.id)} (must be forced) - image has several names: "
                     + ", ".join(image.tags),
                     hint=f"atoll rmi --force {short_id(image.id)}",
@@ -141,7 +141,7 @@ class ImageStore:
                 going = held
         last = set(held) <= set(going)
         if last and user is not None and not force:
-            raise InUse(
+            raise WrongState(
                 f"unable to remove {text}: image is being used by container {user}", hint=f"atoll rm --force {user}"
             )
         self._names = {name: other for name, other in self._names.items() if not _is_one_of(name, going)}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from atoll.errors import Conflict, NotFound
+from atoll.errors import NotFound, WrongState
 from atoll.runtime.programs import ProgramFailed, run
 
 
@@ -20,12 +20,12 @@ class Runc:
         await self._run("start", container_id)
 
     async def kill(self, container_id: str, signal: str, *, every: bool = False) -> None:
-        """Send a signal to the first process, or to every one. Raises Conflict when the container does not run."""
+        """Send a signal to the first process, or to every one. Raises WrongState when the container does not run."""
         try:
             await self._run("kill", *(["--all"] if every else []), container_id, signal)
         except ProgramFailed as error:
             if "not running" in error.said or "does not exist" in error.said or "already finished" in error.said:
-                raise Conflict(f"container {container_id[:12]} is not running", subject=container_id) from error
+                raise WrongState(f"container {container_id[:12]} is not running", subject=container_id) from error
             raise
 
     async def pause(self, container_id: str) -> None:
