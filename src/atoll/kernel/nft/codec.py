@@ -114,27 +114,39 @@ class _Frame:
     """A LIST_ELEM of some values, which all elements of a set have alike but for what is in them."""
 
     def __init__(self, values: Sequence[tuple[int, _Layout]]) -> None:
-        size = 4 + sum(8 + layout.padded_size for _, layout in values)
+        self.size = 4 + sum(8 + layout.padded_size for _, layout in values)
         pieces = [layout.headers(kind) for kind, layout in values]
-        pieces[0] = _HEADER.pack(size, LIST_ELEM | NESTED) + pieces[0]
+        pieces[0] = _HEADER.pack(self.size, LIST_ELEM | NESTED) + pieces[0]
         self._headers = tuple(pieces)
-        code = "".join(f"{len(piece)}s{layout.code}" for piece, (_, layout) in zip(pieces, values, strict=True))
-        self._struct = struct.Struct(f">{code}")
+        self._code = "".join(f"{len(piece)}s{layout.code}" for piece, (_, layout) in zip(pieces, values, strict=True))
         # Numbers are written as they are: a thousand ports have two thousand of them.
         slots: list[Callable[[Any], Any]] = []
         for _, layout in values:
             slots += (int, *layout.writers)
+        self._slots = len(slots)
         self._written = [(place, write) for place, write in enumerate(slots) if write is not int]
 
-    def encode(self, values: Sequence[tuple[Part, ...]]) -> bytes:
-        """The attribute with its headers."""
+    def encode(self, elements: Sequence[Sequence[tuple[Part, ...]]]) -> bytes:
+        """The attributes of some elements, one after the other, from their values."""
         flat: list[Any] = []
-        for header, parts in zip(self._headers, values):  # noqa: B905  as many as there are, by construction
-            flat.append(header)
-            flat += parts
+        headers = self._headers
+        for values in elements:
+            for header, parts in zip(headers, values):  # noqa: B905  as many as there are, by construction
+                flat.append(header)
+                flat += parts
+        assert len(flat) == self._slots * len(elements), f"{elements[:3]} have other parts than their set"
         for place, write in self._written:
-            flat[place] = write(flat[place])
-        return self._struct.pack(*flat)
+            column = flat[place :: self._slots]
+            flat[place :: self._slots] = _converted(column, write)
+        return struct.pack(f">{self._code * len(elements)}", *flat)
+
+
+def _converted(column: Sequence[Any], write: Callable[[Any], Any]) -> list[Any]:
+    """The same part of many elements as it is written. Most lead to one address, which is one object."""
+    first = column[0]
+    if all(part is first for part in column):
+        return [write(first)] * len(column)
+    return [write(part) for part in column]
 
 
 class SetCodec:
@@ -155,16 +167,26 @@ class SetCodec:
         self._usual = struct.Struct(f"{usual}44x") if kind.counted else struct.Struct(usual)
         self._readers = tuple(read for value in values for read in value.readers)
 
-    def encode_key(self, element: Element) -> bytes:
-        """The LIST_ELEM attribute that names an element: all that deletion and lookup need."""
-        return self._named.encode(self._values(element))
+    @property
+    def key_size(self) -> int:
+        """Bytes of an element in what `encode_keys` returns."""
+        return self._named.size
 
-    def encode(self, element: Element) -> bytes:
-        """The LIST_ELEM attribute of a whole element."""
+    @property
+    def size(self) -> int:
+        """Bytes of an element in what `encode` returns."""
+        return self._whole.size
+
+    def encode_keys(self, elements: Sequence[Element]) -> bytes:
+        """A LIST_ELEM attribute for each, that names it: all that deletion and lookup need."""
+        return self._named.encode([self._values(element) for element in elements])
+
+    def encode(self, elements: Sequence[Element]) -> bytes:
+        """A LIST_ELEM attribute for each, whole."""
         if self._data is None:
-            assert not element.data, f"{element} has data, {self.kind.name} is a set"
-            return self.encode_key(element)
-        return self._whole.encode((*self._values(element), element.data))
+            assert not any(element.data for element in elements), f"{self.kind.name} is a set, without data"
+            return self.encode_keys(elements)
+        return self._whole.encode([(*self._values(element), element.data) for element in elements])
 
     def decode(self, payload: bytes) -> Element | None:
         """An element from LIST_ELEM's payload; None for one without a key (the catch-all `*`).

@@ -144,7 +144,7 @@ class Elements:
         """What the kernel finds for each key: in an interval set it may be another that holds the lower ends."""
         codec = CODECS[name]
         where = _where(name)
-        questions = [where + nest(_LIST_ELEMENTS, codec.encode_key(element)) for element in group]
+        questions = [where + nest(_LIST_ELEMENTS, codec.encode_keys([element])) for element in group]
         try:
             family = SETS[name].family
             answers = self._netlink.ask([Message(family, Kind.GETSETELEM, question) for question in questions])
@@ -166,11 +166,11 @@ class _NoDestroy(Exception):
 
 
 class _Chunk(NamedTuple):
-    """A message about many elements of one set; `blobs` are their encodings, in order."""
+    """A message about many elements of one set, each of so many bytes, at its end."""
 
     message: Message
     elements: list[Element]
-    blobs: list[bytes]
+    element_bytes: int
 
 
 def by_set(elements: Iterable[Element]) -> dict[str, list[Element]]:
@@ -189,13 +189,13 @@ def _chunks(kind: Kind, elements: Iterable[Element]) -> Iterator[_Chunk]:
     """Messages of as many elements as fit."""
     flags = Flag.CREATE if kind is Kind.NEWSETELEM else Flag.NONE
     for name, group in by_set(elements).items():
-        encode = CODECS[name].encode if kind is Kind.NEWSETELEM else CODECS[name].encode_key
-        blobs = [encode(element) for element in group]
-        step = _NEST_BYTES_MAX // len(blobs[0])  # those of one set are of one size
+        codec, whole = CODECS[name], kind is Kind.NEWSETELEM
+        size, encode = (codec.size, codec.encode) if whole else (codec.key_size, codec.encode_keys)
+        step = _NEST_BYTES_MAX // size
         for start in range(0, len(group), step):
-            part = blobs[start : start + step]
-            body = _where(name) + nest(_LIST_ELEMENTS, *part)
-            yield _Chunk(Message(SETS[name].family, kind, body, flags), group[start : start + step], part)
+            part = group[start : start + step]
+            body = _where(name) + nest(_LIST_ELEMENTS, encode(part))
+            yield _Chunk(Message(SETS[name].family, kind, body, flags), part, size)
 
 
 def _covers(outer: Element, inner: Element) -> bool:
@@ -237,9 +237,8 @@ def _error(refused: Refused, chunk: _Chunk | None) -> KernelError:
 
 def _blamed(offset: int, chunk: _Chunk) -> Element | None:
     """The element whose attribute starts at `offset` of the message; None when the kernel named none."""
-    position = _MESSAGE_HEADERS + len(chunk.message.body) - sum(map(len, chunk.blobs))
-    for element, blob in zip(chunk.elements, chunk.blobs, strict=True):
-        if position <= offset < position + len(blob):
-            return element
-        position += len(blob)
+    begin = _MESSAGE_HEADERS + len(chunk.message.body) - chunk.element_bytes * len(chunk.elements)
+    place = (offset - begin) // chunk.element_bytes
+    if 0 <= place < len(chunk.elements):
+        return chunk.elements[place]
     return chunk.elements[0] if len(chunk.elements) == 1 else None
