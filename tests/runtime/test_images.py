@@ -17,6 +17,7 @@ from atoll.runtime.images.load import import_root, load
 from atoll.runtime.images.pull import pull
 from atoll.runtime.images.store import ImageStore
 from atoll.runtime.runtime import Runtime
+from atoll.runtime.supervise.mounts import mount_root, unmount_below
 from tests.support.hosts import FreshHost
 from tests.support.images import command, make_layout, registry
 from tests.support.runtimes import Bench, run, wanted
@@ -197,6 +198,26 @@ def test_names_come_and_go(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="No such image: busybox:latest"):
         opened(tmp_path).find("busybox")
     assert layers_of(images) == set()
+
+
+def test_image_of_many_layers_and_of_none_can_be_mounted(tmp_path: Path) -> None:
+    names = [f"{number:032x}/d" for number in range(110)]
+    for name in names:
+        (tmp_path / "layers" / name).mkdir(parents=True)
+    (tmp_path / "layers" / names[3] / "file").write_text("low")
+    (tmp_path / "layers" / names[100] / "file").write_text("high")
+    for kept, some in (("a" * 64, names), ("b" * 64, [])):
+        target = tmp_path / f"root{kept[0]}"
+        asyncio.run(mount_root(tmp_path / "layers", some, tmp_path / "containers" / kept, target))
+        try:
+            (target / "own").touch()
+            assert (tmp_path / "containers" / kept / "upper" / "own").exists()
+            assert not some or (target / "file").read_text() == "high"
+        finally:
+            asyncio.run(unmount_below(target))
+        assert list(target.iterdir()) == []
+    with pytest.raises(InvalidRequest, match="more than can be mounted"):
+        asyncio.run(mount_root(tmp_path / "layers", names * 2, tmp_path / "c", tmp_path / "x"))
 
 
 def test_config_that_was_changed_is_not_taken(tmp_path: Path) -> None:

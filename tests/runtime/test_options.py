@@ -285,6 +285,25 @@ def test_limits_are_the_kernels(place: Bench) -> None:
     play(place, scene)
 
 
+def test_stop_signal_that_is_none_is_refused_before_it_is_needed(place: Bench) -> None:
+    async def scene(runtime: Runtime) -> None:
+        with pytest.raises(InvalidRequest, match="invalid signal"):
+            await runtime.containers.create(wanted("true", stop_signal="SIGNONE"), name="x")
+
+    play(place, scene)
+
+
+def test_init_reaps_and_passes_signals_on(place: Bench) -> None:
+    async def scene(runtime: Runtime) -> None:
+        await runtime.containers.create(wanted("sleep", "600", host=HostConfig(init=True)), name="x")
+        await runtime.containers.start("x")
+        # Without an init, the first process of a namespace gets no signal that it does not handle.
+        await runtime.containers.stop("x", timeout_s=8)
+        assert (await ended(runtime, "x")).exit_code == 143
+
+    play(place, scene)
+
+
 def test_sysctls_and_shm(place: Bench) -> None:
     sysctls = {"net.ipv4.ip_unprivileged_port_start": "77", "kernel.msgmax": "9000"}
     script = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax; df -k /dev/shm | tail -1"

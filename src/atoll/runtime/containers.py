@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from atoll.errors import InvalidRequest, WrongState
+from atoll.errors import InvalidRequest, Unsupported, WrongState
 from atoll.model.container import Container, ContainerRequest, Limits, RestartPolicy, Status
 from atoll.model.names import parse_name, short_id, shown
 from atoll.runtime.bundle.effective import effective
@@ -82,8 +82,11 @@ class Containers:
         self._registry.claim_name(parse_name("container", name), container_id)
         try:
             _check_runtime(request.host.runtime)
+            if request.host.init and not self._runs.preparer.init_program:
+                raise Unsupported("no init for containers is installed", hint="apt-get install tini")
             image = self._runs.preparer.images.find(request.config.image)
             merged = effective(image.config, request.config)
+            parse_signal(merged.stop_signal)
             container = Container(
                 id=container_id,
                 name=name,

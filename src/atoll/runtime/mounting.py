@@ -64,9 +64,8 @@ class Mounting:
         """Copy what the image has at `target`. Both ends are confined by programs that change their root."""
         kept = self.places.containers / f"tmp-{self.new_name()}"
         try:
-            prefix = self.images.layers.directory.relative_to(self.places.state)
-            layers = [str(prefix / self.images.layers.name(layer)) for layer in image.layers]
-            await mount_root(self.places.state, layers, kept, kept / "root")
+            names = [self.images.layers.name(layer) for layer in image.layers]
+            await mount_root(self.images.layers.directory, names, kept, kept / "root")
             module = "atoll.runtime.images"
             with (kept / "archive").open("w+b") as archive:
                 pack = (sys.executable, "-I", "-m", f"{module}.pack", str(kept / "root"), target, "--contents")

@@ -112,9 +112,8 @@ class Preparer:
     async def _mount(self, container: Container, image: Image) -> None:
         kept = self.places.kept(container.id)
         shift = REMAPPED.first if container.host.userns == "private" else 0
-        prefix = self.images.layers.directory.relative_to(self.places.state)
-        layers = [str(prefix / await self.images.layers.shifted(layer, shift)) for layer in image.layers]
-        await mount_root(self.places.state, layers, kept, self.places.root(container.id))
+        names = [await self.images.layers.shifted(layer, shift) for layer in image.layers]
+        await mount_root(self.images.layers.directory, names, kept, self.places.root(container.id))
         if shift:
             os.chown(self.places.root(container.id), shift, shift)
         if container.host.ipc.kind is SharingKind.SHAREABLE:

@@ -1,6 +1,7 @@
 """Roots of containers, mounted on the host while they run. Source: Documentation/filesystems/overlayfs.rst."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,23 +12,21 @@ OPTIONS_MAX_BYTES = 4095
 """A page and its closing zero: mount(2)."""
 
 
-async def mount_root(state: Path, layers: Sequence[str], kept: Path, target: Path) -> None:
-    """Mount an overlay of `layers`, lowest first, and of what the container has written.
+async def mount_root(layers: Path, names: Sequence[str], kept: Path, target: Path) -> None:
+    """Mount an overlay of the layers of these names, lowest first, and of what the container has written in `kept`.
 
-    `layers` and `kept` are below `state`. Names are relative to it: more than a hundred layers fit into the page that
-    the options may take, and no character of the path can be taken for syntax. Raises ProgramFailed, InvalidRequest.
+    Names are relative to the directory of layers: more than a hundred fit into the page that the options may take, and
+    no character of a path can be taken for syntax. Raises ProgramFailed, InvalidRequest.
     """
-    for made in (kept / "upper", kept / "work", target):
+    for made in (kept / "upper", kept / "work", kept / "empty", target):
         made.mkdir(mode=0o755, parents=True, exist_ok=True)
+    own = os.path.relpath(kept, layers)
     # A lower directory is wanted, also of an image without layers.
-    lower = ":".join(reversed(layers)) or str((kept / "empty").relative_to(state))
-    if not layers:
-        (kept / "empty").mkdir(exist_ok=True)
-    own = kept.relative_to(state)
-    options = f"lowerdir={lower},upperdir={own / 'upper'},workdir={own / 'work'}"
+    lower = ":".join(reversed(names)) or f"{own}/empty"
+    options = f"lowerdir={lower},upperdir={own}/upper,workdir={own}/work"
     if len(options) > OPTIONS_MAX_BYTES:
-        raise InvalidRequest(f"the image has {len(layers)} layers, more than can be mounted")
-    await run("mount", "--no-canonicalize", "-t", "overlay", "-o", options, "overlay", str(target), cwd=state)
+        raise InvalidRequest(f"the image has {len(names)} layers, more than can be mounted")
+    await run("mount", "--no-canonicalize", "-t", "overlay", "-o", options, "overlay", str(target), cwd=layers)
 
 
 async def mount_tmpfs(target: Path, *, size_bytes: int) -> None:
