@@ -89,6 +89,25 @@ def test_what_runs_goes_on_and_is_found_again(place: Bench) -> None:
     asyncio.run(after())
 
 
+def test_twenty_containers_are_the_same_after_a_death(place: Bench) -> None:
+    names = [f"c{number}" for number in range(20)]
+
+    async def before(runtime: Runtime) -> None:
+        await asyncio.gather(*(start(runtime, name, "sleep", "600") for name in names))
+        (place.directory / "pids").write_text(" ".join(str(runtime.containers.find(name).pid) for name in names))
+
+    async def after() -> None:
+        async with place.runtime() as runtime:
+            records = [runtime.containers.find(name) for name in names]
+            assert [str(record.pid) for record in records] == (place.directory / "pids").read_text().split()
+            assert all(alive(record.pid, record.pid_start_ticks) for record in records)
+            await asyncio.gather(*(runtime.containers.remove(name, force=True) for name in names))
+            place.assert_nothing_left()
+
+    assert killed(place, before)
+    asyncio.run(after())
+
+
 def test_what_ended_meanwhile_has_its_code_and_its_output(place: Bench) -> None:
     async def before(runtime: Runtime) -> None:
         await start(runtime, "ends", "sh", "-c", "sleep 0.3; echo late; exit 9")

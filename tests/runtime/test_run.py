@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -177,7 +178,17 @@ def test_signals_stop_and_kill(place: Bench) -> None:
             assert await attachment.read() == (Stream.STDOUT, b"ready\n")
             assert await runtime.containers.stop("polite") is True
             assert (await ended(runtime, "polite")).exit_code == 7
+            told = [(event.action, event.attributes.get("signal")) for event in place.events]
+            assert told[2:] == [("kill", "15"), ("die", None), ("stop", None)]
             assert await runtime.containers.stop("polite") is False
+
+            late = f"trap 'exit 8' {signal.SIGRTMIN + 3}; echo ready; while :; do sleep 0.05; done"
+            await runtime.containers.create(wanted("sh", "-c", late, stop_signal="RTMIN+3"), name="late")
+            attachment = runtime.containers.attach("late")
+            await runtime.containers.start("late")
+            assert await attachment.read() == (Stream.STDOUT, b"ready\n")
+            await runtime.containers.stop("late")
+            assert (await ended(runtime, "late")).exit_code == 8
 
             await runtime.containers.create(wanted("sh", "-c", "trap '' TERM; sleep 600"), name="deaf")
             await runtime.containers.start("deaf")

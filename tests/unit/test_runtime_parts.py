@@ -20,7 +20,7 @@ from atoll.runtime.bundle.users import User, parse_user
 from atoll.runtime.images.store import parse_image
 from atoll.runtime.programs import last_words
 from atoll.runtime.restarts import next_delay_s, restarts, starts_at_boot
-from atoll.runtime.signals import parse_signal
+from atoll.runtime.signals import parse_signal, signal_number
 from atoll.runtime.supervise.etcfiles import resolv_conf
 from atoll.runtime.supervise.logs import parse_line
 
@@ -93,6 +93,10 @@ def test_environment_is_merged_by_name() -> None:
 )
 def test_signal(text: str, name: str) -> None:
     assert parse_signal(text) == name
+
+
+def test_number_of_a_signal() -> None:
+    assert [signal_number(name) for name in ("SIGKILL", "SIGRTMIN", "SIGRTMIN+3", "SIGRTMAX-1")] == [9, 34, 37, 63]
 
 
 @pytest.mark.parametrize("text", ["", "0", "-9", "99", "SIG", "SIGX", "KILL;reboot", "SIGRTMIN+333", "٣"])

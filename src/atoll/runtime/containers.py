@@ -23,7 +23,7 @@ from atoll.runtime.parts import SandboxView
 from atoll.runtime.programs import found
 from atoll.runtime.registry import Entry, Exit
 from atoll.runtime.runs import Runs
-from atoll.runtime.signals import parse_signal
+from atoll.runtime.signals import parse_signal, signal_number
 from atoll.runtime.supervise.streams import Attachment
 
 STOP_TIMEOUT_S = 10
@@ -171,7 +171,6 @@ class Containers:
             await self._signal(entry, name)
         if name == "SIGKILL":
             await _within(ended, KILL_TIMEOUT_S)
-        self._runs.tell("kill", entry.container, signal=name)
 
     @finished
     async def pause(self, reference: str) -> None:
@@ -321,7 +320,10 @@ class Containers:
         if not container.status.has_process:
             return
         with contextlib.suppress(WrongState):
-            await self._runs.launcher.runc(container).kill(container.id, name)
+            # The runtime knows no names of real-time signals.
+            number = str(signal_number(name))
+            await self._runs.launcher.runc(container).kill(container.id, number)
+            self._runs.tell("kill", container, signal=number)
         if container.status is Status.PAUSED:
             # A frozen process gets no signal.
             await self._resume(entry)

@@ -76,7 +76,7 @@ class Execs:
         state = Exec(self._runs.clock.new_id(), container.id, request)
         self._kept[state.id] = _Kept(state)
         self._forget()
-        self._runs.tell("exec_create", container, execID=state.id, command=" ".join(request.argv))
+        self._runs.tell(f"exec_create: {' '.join(request.argv)}", container, execID=state.id)
         return state
 
     def find(self, exec_id: str) -> Exec:
@@ -112,7 +112,7 @@ class Execs:
             raise
         kept.state = replace(kept.state, pid=pid)
         kept.task = asyncio.create_task(self._follow(kept, container), name=f"end of exec {short_id(exec_id)}")
-        self._runs.tell("exec_start", container, execID=exec_id, command=" ".join(kept.state.request.argv))
+        self._runs.tell(f"exec_start: {' '.join(kept.state.request.argv)}", container, execID=exec_id)
         return attachment
 
     async def wait(self, exec_id: str) -> int:

@@ -108,6 +108,8 @@ class Runs:
             restart_count=container.restart_count + (1 if again else 0),
         )
         await self.registry.put(ended)
+        if ending.oom_killed:
+            self.tell("oom", ended)
         self.tell("die", ended, exitCode=str(ending.code))
         entry.tell(entry.exits, Exit(ending.code, ending.error))
         await self._attempt(container, self.launcher.kill(ended))
