@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from atoll.daemon.servicewatch import LOOK_INTERVAL_S
 from atoll.engine.relays import RELAYED_PORTS_MAX
 from atoll.relay.client import RelayClient
+from tests.netns.namespaces import eventually
 from tests.support.daemon import DaemonHost, daemon_host
 from tests.support.relayed import ask, bound, connect, echo, tcp_server, udp_client
 
@@ -43,6 +45,14 @@ def answering(host: DaemonHost, name: str, port: int) -> Iterator[None]:
 def exchange(host: DaemonHost, port: int) -> None:
     with connect(host.name, LOOPBACK, port) as sock:
         ask(sock)
+
+
+def can_exchange(host: DaemonHost, port: int) -> bool:
+    try:
+        exchange(host, port)
+    except OSError:
+        return False
+    return True
 
 
 def test_clients_of_long_ranges_do_not_notice_a_crash(host: DaemonHost) -> None:
@@ -82,6 +92,36 @@ def test_a_range_comes_back_when_the_relay_was_killed(host: DaemonHost) -> None:
         exchange(host, 13999)
     assert RelayClient(path).pid() != pid
     assert degraded(host) == []
+
+
+def test_a_relay_that_was_killed_is_replaced_though_nobody_asks(host: DaemonHost) -> None:
+    create(host, "one", "13000-13999:13000-13999")
+    path = host.directory / "run" / "relay.sock"
+    for restarts in (1, 2):
+        pid = RelayClient(path).pid()
+        time.sleep(LOOK_INTERVAL_S + 0.2)
+        host.run(f"kill -9 {pid}")
+        begun = time.monotonic()
+        with answering(host, "one", 13999):
+            eventually(lambda: can_exchange(host, 13999), seconds=LOOK_INTERVAL_S * 3)
+        assert restarts > 1 or time.monotonic() - begun < LOOK_INTERVAL_S, "not at once"
+        assert RelayClient(path).pid() != pid
+        assert host.log.count("relay.sock has ended") == restarts
+    assert degraded(host) == []
+
+
+def test_a_killed_relay_that_nobody_needs_is_not_started(host: DaemonHost) -> None:
+    create(host, "one", "13000:13000")
+    path = host.directory / "run" / "relay.sock"
+    pid = RelayClient(path).pid()
+    host.must("DELETE", "/atoll/sandboxes/one")
+    host.run(f"kill -9 {pid}")
+    time.sleep(4 * LOOK_INTERVAL_S)
+    assert host.log.count("relay.sock has ended") == 1
+    assert not RelayClient(path).running()
+    create(host, "two", "13000:13000")
+    with answering(host, "two", 13000):
+        exchange(host, 13000)
 
 
 def test_a_port_taken_while_daemon_and_relay_were_away_is_named(host: DaemonHost) -> None:

@@ -21,7 +21,7 @@ from atoll.daemon.listener import BACKLOG, listen, notify_manager
 from atoll.daemon.notices import follow_notices, sweep_regularly
 from atoll.daemon.queue import EngineQueue
 from atoll.daemon.servicewatch import follow_service
-from atoll.daemon.wiring import NAMES_NAME, Parts, start_engine
+from atoll.daemon.wiring import NAMES_NAME, RELAY_NAME, Parts, start_engine
 from atoll.engine.events import Event
 
 _log = logging.getLogger(__name__)
@@ -111,6 +111,7 @@ async def _followed(arguments: Arguments, parts: Parts, queue: EngineQueue) -> A
         asyncio.create_task(follow_notices(parts.monitor, parts.engine, queue)),
         asyncio.create_task(sweep_regularly(parts.engine, queue)),
         asyncio.create_task(follow_service(arguments.run / NAMES_NAME, parts.engine.renew_names, queue)),
+        asyncio.create_task(follow_service(arguments.run / RELAY_NAME, parts.engine.renew_relay, queue)),
     ]
     # The first slice of what the start left to do comes with the first call.
     await queue.run(lambda: None)

@@ -84,6 +84,7 @@ class Engine:
         self.disconnect = self._sandboxes.disconnect
         self.follow_names = self._context.follow_names
         self.renew_names = self._context.start_names
+        self.renew_relay = self._context.start_relay
 
     @property
     def world(self) -> World:
