@@ -10,6 +10,7 @@ from atoll.kernel.kernel import Kernel, Locate
 from atoll.kernel.undo import apply
 from atoll.model.addresses import Family
 from atoll.model.facts import HostFacts
+from atoll.model.fresh import is_fresh
 from atoll.model.items import (
     HOST,
     Address,
@@ -150,11 +151,14 @@ class Path:
         """What is there of the keys of two states, looking only where it isn't known.
 
         While nobody else can change the table its elements are those of the state before: a thousand of them cost more
-        to ask for than to change. Nothing is in the namespaces of `made`, which are still to be made. A new neighbour
-        takes the place of whichever is there.
+        to ask for than to change. In the namespaces of `made`, which are still to be made, is nothing but what new
+        ones are like. A new neighbour takes the place of whichever is there.
         """
         owned = self._kernel.owned()
-        known = {key: item for key, item in before.items() if owned and isinstance(item, Element)}
+        known: State = {key: item for key, item in before.items() if owned and isinstance(item, Element)}
+        for key, item in after.items():
+            if isinstance(item, Sysctl) and item.netns in made and is_fresh(item):
+                known[key] = item
         unknown = [
             item
             for key, item in {**before, **after}.items()

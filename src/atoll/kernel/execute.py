@@ -164,14 +164,13 @@ class Executor:
             return
         if op.verb is Verb.CHANGE and isinstance(op.before, Netns):
             netns.delete(op.before.path)
-        if netns.exists(op.item.path):
-            return
         spare = self._spares.take()
         if spare is None:
             netns.make(op.item.path, self._view)
-        else:
+        elif netns.make(op.item.path, ready=spare.descriptor):
             self._fresh[op.item.id] = spare
-            netns.make(op.item.path, ready=spare.descriptor)
+        else:
+            spare.close()
 
     def _change_sandbox(self, place: str, ops: Sequence[Op], locate: Locate) -> None:
         fresh = self._fresh.get(place)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from atoll.errors import KernelError
 from atoll.kernel.describe import step_words
 from atoll.model.addresses import Family, family_of
+from atoll.model.fresh import INTERFACE_SYSCTLS
 from atoll.model.items import (
     HOST,
     Address,
@@ -68,7 +69,9 @@ def settle(state: State, item: Item) -> None:
             inner = Interface(item.netns, item.peer_ifname, "", item.mtu_bytes)
             if inner.key not in state:
                 state[inner.key] = inner
-                settle(state, Sysctl(item.netns, f"net/ipv6/conf/{item.peer_ifname}/disable_ipv6", "1"))
+                conf = f"net/ipv6/conf/{item.peer_ifname}"
+                for name, value in INTERFACE_SYSCTLS.items():
+                    settle(state, Sysctl(item.netns, f"{conf}/{name}", value))
         case Bridge():
             there = state.get(item.key)
             if isinstance(there, Bridge) and there.mac != item.mac:

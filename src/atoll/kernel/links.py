@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.kernel.nlmsg import NESTED, attribute, attributes, text
+from atoll.kernel.nlmsg import NESTED, attribute, attributes, picked, text
 from atoll.kernel.rtnetlink import CREATE, EXCL, Request
 from atoll.model.items import Bridge, Interface, Joint, Veth
 from atoll.model.options import MTU_MIN_V6_BYTES
@@ -30,6 +30,7 @@ _AF_INET6 = 10
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS = 1, 3, 4, 5, 10, 18, 20
 _AF_SPEC, _GROUP, _NET_NS_FD, _EXT_MASK, _LINK_NETNSID, _TARGET_NETNSID = 26, 27, 28, 29, 37, 46
 """IFLA_*"""
+_COMPARED = frozenset({_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS, _GROUP, _LINK_NETNSID})
 _KIND, _DATA, _SLAVE_DATA = 1, 2, 5
 """IFLA_INFO_*"""
 _VETH_PEER = 1
@@ -80,7 +81,7 @@ class Joined:
 def decode_link(payload: bytes) -> Link:
     """The link of an RTM_NEWLINK payload."""
     _family, _type, index, flags, _change = _IFINFO.unpack_from(payload)
-    found = attributes(payload, _IFINFO.size)
+    found = picked(payload, _IFINFO.size, _COMPARED, len(_COMPARED))
     info = attributes(found.get(_LINKINFO, b""))
     port = attributes(info.get(_SLAVE_DATA, b""))
     return Link(

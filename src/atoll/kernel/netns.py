@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from atoll.errors import InvalidRequest, KernelError, Unsupported
 from atoll.kernel import sysctl
+from atoll.model.fresh import INTERFACE_SYSCTLS
 from atoll.model.names import shown
 from atoll.model.sandbox import NetnsEvidence
 
@@ -48,10 +49,8 @@ _FRESH: Mapping[str, str] = MappingProxyType(
     {
         "net/ipv4/ping_group_range": "0 2147483647",
         "net/ipv4/ip_unprivileged_port_start": "0",
-        # IPv6 is switched on by interface, where a network has it.
-        "net/ipv6/conf/default/disable_ipv6": "1",
+        **{f"net/ipv6/conf/default/{name}": value for name, value in INTERFACE_SYSCTLS.items()},
         "net/ipv6/conf/all/accept_ra": "0",
-        "net/ipv6/conf/default/accept_ra": "0",
         "net/bridge/bridge-nf-call-iptables": "0",
         "net/bridge/bridge-nf-call-ip6tables": "0",
         "net/bridge/bridge-nf-call-arptables": "0",
@@ -153,21 +152,21 @@ def exists(path: str) -> bool:
         return False
 
 
-def make(path: str, view: sysctl.View | None = None, ready: int | None = None) -> None:
-    """Make a namespace mounted at `path`, loopback up, with the sysctls of a container.
+def make(path: str, view: sysctl.View | None = None, ready: int | None = None) -> bool:
+    """Make a namespace mounted at `path`, loopback up, with the sysctls of a container; False when one was there.
 
-    What is there already stays. The mount comes last: a namespace that can be seen is complete. Sysctls are set through
+    It stays then. The mount comes last: a namespace that can be seen is complete. Sysctls are set through
     `view` when it is given. `ready` is a descriptor of such a namespace, which then is mounted there.
     Raises KernelError.
     """
     if exists(path):
-        return
+        return False
+    directory = os.path.dirname(path)  # noqa: PTH120  a third of Path's time, and on the way of every attach
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+        _make_file(path, directory)
     except OSError as error:
         raise _error(f"cannot make the namespace {path}", error.errno or 0) from error
-    _share_mounts_below(str(Path(path).parent))
+    _share_mounts_below(directory)
 
     def make_here() -> None:
         _check(_LIBC.unshare(_CLONE_NEWNET), f"cannot make the namespace {path}")
@@ -183,6 +182,17 @@ def make(path: str, view: sysctl.View | None = None, ready: int | None = None) -
         with suppress(OSError):
             Path(path).unlink()
         raise
+    return True
+
+
+def _make_file(path: str, directory: str) -> None:
+    flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o444)
+    except FileNotFoundError:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, flags, 0o444)
+    os.close(descriptor)
 
 
 def furnish(view: sysctl.View | None = None) -> None:

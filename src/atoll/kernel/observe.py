@@ -83,9 +83,10 @@ class Observer:
     def _on_host(self, asked: Sequence[Item], locate: Locate) -> Iterator[Item]:
         cables = [item for item in asked if isinstance(item, Veth)]
         joints = [item for item in asked if isinstance(item, Joint)]
-        bridges = {item.bridge for item in cables}
+        found = find_links(self._host, names_in(asked))
+        bridges = {item.bridge for item in cables if item.ifname in found}
         bridges |= {name for item in joints for name in (item.bridge, item.far_bridge)}
-        found = find_links(self._host, names_in(asked) | bridges)
+        found |= find_links(self._host, bridges - found.keys())
         for item in asked:
             if isinstance(item, Bridge) and item.ifname in found:
                 link = found[item.ifname]

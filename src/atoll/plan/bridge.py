@@ -158,8 +158,6 @@ def _endpoint_sysctls(endpoint: Endpoint, *, ipv6: bool) -> dict[str, str]:
         sysctls = {
             f"{conf}/disable_ipv6": "0" if endpoint.address(Family.V6) is not None else "1",
             f"{conf}/accept_ra": "0",
-            # No two have one MAC, so its link-local address is nobody else's; asking, and reporting the groups for it
-            # twice, would go to everybody on the network.
             f"{conf}/accept_dad": "0",
         }
     return sysctls | {sysctl_path(template, endpoint.ifname): value for template, value in endpoint.sysctls}

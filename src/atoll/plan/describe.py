@@ -66,7 +66,7 @@ def _add(item: Item, *, changed: bool) -> str:
             return f"ip netns add {netns_name(item.id)}; ip -n {netns_name(item.id)} link set lo up"
         case Bridge():
             verb = f"set {item.ifname}" if changed else f"add {item.ifname}"
-            kind = "" if changed else " type bridge no_linklocal_learn 1"
+            kind = "" if changed else " type bridge no_linklocal_learn 1 mcast_snooping 0"
             return (
                 f"ip link {verb} address {item.mac}{_mtu(item.mtu_bytes)}{kind}; "
                 f"ip link set {item.ifname} up alias {item.alias}"
