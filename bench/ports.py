@@ -133,7 +133,6 @@ def _section(found: dict[str, Samples], effort: Effort) -> Section:
         limits.append(Limit(f"{what} ports, beside over alone", beside.median / alone.median, CROWD_FACTOR, TIMES))
     filtering = found["scattered filtering"]
     rows.append(Row(f"{effort.ports:,} scattered", FILTERING, filtering))
-    limits.append(Limit(f"{effort.ports:,} scattered ports, {FILTERING}", filtering.median, ADD_LIMIT_S, MILLISECONDS))
     what = f"{effort.crowd:,} of the same numbers"
     rows += [Row(what, "added", found["same added"]), Row(what, "removed", found["same removed"])]
     limits.append(Limit(f"{what}, added", found["same added"].median, RANGE_ADD_LIMIT_S, MILLISECONDS))

@@ -32,9 +32,9 @@ class Atoll:
         """As Peer.detach: until the answer. The cable is deleted a little later."""
         return self.remove("sandbox")
 
-    def make_network(self, name: str, subnet: str = "") -> None:
-        """A network of both families; `subnet` is the IPv4 one, chosen by default."""
-        body: dict[str, Any] = {"Name": name, "EnableIPv6": True}
+    def make_network(self, name: str, subnet: str = "", *, ipv6: bool = True) -> None:
+        """A network of both families, or of IPv4 alone; `subnet` is the IPv4 one, chosen by default."""
+        body: dict[str, Any] = {"Name": name, "EnableIPv6": ipv6}
         if subnet:
             body["IPAM"] = {"Config": [{"Subnet": subnet}]}
         self.client.timed("POST", "/networks/create", body)
