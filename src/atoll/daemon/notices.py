@@ -21,8 +21,9 @@ async def follow_notices(monitor: Monitor, engine: Engine, queue: Queue) -> None
     while True:
         await _readable(monitor)
         await asyncio.sleep(GATHER_S)
+        drained_ns = monitor.drained_ns
         try:
-            await queue.run(engine.notice, monitor.read())
+            await queue.run(engine.notice, monitor.read(), drained_ns)
         except AtollError as error:
             _log.error("repair: %s %s", error.message, error.detail)
         except Exception:

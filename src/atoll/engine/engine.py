@@ -124,10 +124,10 @@ class Engine:
         """A call that finds what is wrong with the host, in some dozens of milliseconds. Any thread may make it."""
         return prepare_diagnosis(self._context)
 
-    def notice(self, notices: Iterable[Notice | Lost]) -> None:
-        """React to what the monitor saw."""
+    def notice(self, notices: Iterable[Notice | Lost], drained_ns: int | None = None) -> None:
+        """React to what the monitor saw. Everything from before `drained_ns` was told earlier; by default, nothing."""
         if self.ready:
-            self._watch.take(notices)
+            self._watch.take(notices, self._context.host.now_ns() if drained_ns is None else drained_ns)
 
     def sweep(self) -> None:
         """Look at everything again, for what changes without a notice: sysctls, a relay that died."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from atoll.engine.context import Context
 from atoll.engine.sandbox_verbs import SandboxVerbs
@@ -66,8 +67,12 @@ class Watch:
         self._by_nsid: dict[int, str] = {}
         self._postponed: dict[tuple[str, str], None] = {}
 
-    def take(self, notices: Iterable[Notice | Lost]) -> None:
-        """React to everything that was noticed since the last call, each object once."""
+    def take(self, notices: Iterable[Notice | Lost], drained_ns: int) -> None:
+        """React to everything that was noticed since the last call, each object once.
+
+        All that happened before `drained_ns` was told in earlier calls: so what is told now of an object that we
+        changed long before then is another's doing, however late the notices are read.
+        """
         seen = _Seen()
         for notice in notices:
             if isinstance(notice, Lost):
@@ -79,7 +84,7 @@ class Watch:
             self._context.reconciler.repair_rules(", ".join(sorted(seen.meddlers)))
         urgent: set[tuple[str, str]] = set()
         for target, gone in self._targets(seen):
-            if gone or self._quiet(target):
+            if gone or self._quiet(target, drained_ns):
                 urgent.add(target)
             else:
                 self._postponed[target] = None
@@ -87,7 +92,8 @@ class Watch:
 
     def check_postponed(self) -> float | None:
         """Check a slice of what was postponed and is quiet now; seconds to wait for the rest, None for nothing left."""
-        ripe = [target for target in self._postponed if self._quiet(target)][:CHECKS_MAX]
+        now = self._context.host.now_ns()
+        ripe = list(islice((target for target in self._postponed if self._quiet(target, now)), CHECKS_MAX))
         for target in ripe:
             del self._postponed[target]
         self._check(set(ripe))
@@ -117,9 +123,10 @@ class Watch:
             if found is not None:
                 yield ("sandbox", found), gone
 
-    def _quiet(self, target: tuple[str, str]) -> bool:
+    def _quiet(self, target: tuple[str, str], at_ns: int) -> bool:
         changed_ns = self._context.path.changed_ns.get(target[1])
-        return changed_ns is None or not 0 <= self._context.host.now_ns() - changed_ns < QUIET_NS
+        # A clock that was set back must not postpone for ever.
+        return changed_ns is None or at_ns - changed_ns >= QUIET_NS or self._context.host.now_ns() < changed_ns
 
     def _check(self, targets: set[tuple[str, str]]) -> None:
         if not targets:

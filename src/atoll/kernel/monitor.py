@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -70,6 +71,8 @@ class Monitor:
         """Open both sockets. Raises KernelError."""
         self._mine: dict[int, None] = {}
         self._transactions = Transactions()
+        self.drained_ns = time.time_ns()
+        """When `read` last began and took all there was: what happened before has been told."""
         self._buffer = bytearray(DATAGRAM_BYTES_MAX)
         self._route = _listen(_NETLINK_ROUTE, _ROUTE_GROUPS, receive_buffer_bytes, _route_filter())
         try:
@@ -104,6 +107,7 @@ class Monitor:
         After Lost everything has to be looked at anew. At most DATAGRAMS_PER_READ_MAX a socket are taken.
         """
         found: list[Notice | Lost] = []
+        begun_ns = time.time_ns()
         taken = list(islice(self._receive(self._route), DATAGRAMS_PER_READ_MAX))
         for received in _latest(taken):
             if isinstance(received, Lost):
@@ -118,7 +122,10 @@ class Monitor:
         if self._names_lost and len(taken) < DATAGRAMS_PER_READ_MAX:
             # Not before the last notice from before the loss, which would bring older names back.
             self._names, self._names_lost = self._read_names(), False
-        for received in islice(self._receive(self._netfilter), DATAGRAMS_PER_READ_MAX):
+        others = list(islice(self._receive(self._netfilter), DATAGRAMS_PER_READ_MAX))
+        if max(len(taken), len(others)) < DATAGRAMS_PER_READ_MAX:
+            self.drained_ns = begun_ns
+        for received in others:
             if isinstance(received, Lost):
                 self._transactions.forget()
                 found.append(received)
