@@ -12,7 +12,7 @@ export PREFIX BINDIR STATEDIR DESTDIR PURGE
 export ATOLL_PEERS ?= $(CURDIR)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-deps golden docs lock install uninstall clean
+.PHONY: help setup demo test soak check bench bench-deps golden docs lock install uninstall clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -26,7 +26,11 @@ demo: setup ## Show networks, NAT and published ports on hosts made of namespace
 test: $(VENV)/dev.stamp ## Run all tests; one that is skipped has failed
 	scripts/packages test
 	scripts/peers
-	$(RUN) tests
+	$(RUN) tests --ignore=tests/soak
+
+soak: $(VENV)/dev.stamp ## Run what takes minutes: networks of 1,500 sandboxes
+	scripts/packages test
+	$(RUN) -s tests/soak
 
 check: $(VENV)/dev.stamp ## Run ruff, mypy --strict and the rules of the code base
 	scripts/packages style
