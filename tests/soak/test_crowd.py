@@ -48,9 +48,7 @@ def bridges_of(host: Host) -> dict[str, str]:
     return {link["ifname"]: link["master"] for link in host.links() if "master" in link}
 
 
-def pairs_across(
-    host: Host, sandboxes: list[dict[str, Any]], count: int
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def pairs_across(host: Host, sandboxes: list[dict[str, Any]], count: int) -> list[list[dict[str, Any]]]:
     """Random pairs whose ports are on different bridges."""
     bridges = bridges_of(host)
     by_bridge: dict[str, list[dict[str, Any]]] = {}
@@ -87,14 +85,14 @@ def test_1500_sandboxes_of_one_network_reach_each_other_and_the_host() -> None:
     with crowd(1500) as (host, sandboxes):
         assert len(sandboxes) == 1500
         addresses = [place(sandbox)["IPAddress"] for sandbox in sandboxes]
-        assert netns.run_in(str(host.path), partial(unreached, addresses)) == []
+        # A ping may be lost among 1,500; one that is not answered twice is no accident.
+        missed = netns.run_in(str(host.path), partial(unreached, addresses))
+        assert netns.run_in(str(host.path), partial(unreached, missed)) == []
         pairs = pairs_across(host, sandboxes, 200)
         with ThreadPoolExecutor(8) as several:
             answered = list(several.map(lambda pair: ping(pair[0], place(pair[1])["IPAddress"]), pairs))
         assert answered.count(True) == 200
-        print(
-            f"{len(pairs)} pairs across {len(set(bridges_of(host).values()))} bridges, table full {before} {table_full()}"
-        )
+        print(f"200 pairs across {len(set(bridges_of(host).values()))} bridges, tables full {before}, {table_full()}")
     assert table_full() == before
 
 
