@@ -13,7 +13,7 @@ from atoll.api.query import parse_flag
 from atoll.api.rules import encode_rules
 from atoll.api.sandboxes import encode_sandbox, parse_sandbox_create, parse_sandbox_filters
 from atoll.engine.outcome import Outcome
-from atoll.errors import InvalidRequest
+from atoll.errors import InUse, InvalidRequest
 from atoll.model.sandbox import Sandbox
 from atoll.model.world import World
 
@@ -70,6 +70,9 @@ class AtollRoutes:
         """Remove a sandbox."""
         force, dry_run = parse_flag(request.query, "force"), is_dry_run(request)
         outcome = await self._queue.run(
+        sandbox = self._engine.world.sandbox(reference_of(request))
+        if sandbox.id in self._engine.world.containers:
+            raise InUse(f"sandbox {sandbox.name} is a container's", hint=f"docker rm --force {sandbox.name}")
             self._engine.remove_sandbox, reference_of(request), force=force, dry_run=dry_run
         )
         return respond_plan(outcome) if dry_run else web.Response(status=204)

@@ -7,6 +7,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from atoll.api.docker_system import About
 from atoll.api.events import EventHub
 from atoll.engine.engine import Engine
+from atoll.runtime.runtime import Runtime
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The engine and what surrounds it.
+    """The engine, the runtime of containers, and what surrounds them.
 
     Only `engine.world`, `facts` and `degraded` are read directly; verbs go through `queue`. `netns_inode(path)` is a
     namespace's inode number, 0 when it is gone. `stop` ends the daemon once the current answers are out.
@@ -33,6 +34,7 @@ class Backend:
 
     engine: Engine
     queue: Queue
+    runtime: Runtime
     events: EventHub
     about: About
     now_ns: Callable[[], int]

@@ -1,6 +1,7 @@
 """Docker's JSON for connecting and disconnecting, parsed to the model. Pure."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -51,11 +52,19 @@ def parse_connect(network: str, raw: bytes) -> tuple[str, EndpointRequest]:
     Raises InvalidRequest, Unsupported.
     """
     body = decode_body(raw, _Connect)
-    asked = body.endpoint
+    return _container(body.container), _endpoint(network, body.endpoint)
+
+
+def parse_endpoint(network: str, config: Any) -> EndpointRequest:
+    """How to connect to a network, as it stands in the body of a new container. Raises InvalidRequest, Unsupported."""
+    return _endpoint(network, decode_body(msgspec.json.encode(config), _EndpointConfig))
+
+
+def _endpoint(network: str, asked: _EndpointConfig) -> EndpointRequest:
     for what, values in (("link-local address", asked.ipam.link_local), ("link", asked.links)):
         if values:
             raise Unsupported(f"cannot use {what} {values[0]!r}: not available in this version", hint="leave it out")
-    return _container(body.container), EndpointRequest(
+    return EndpointRequest(
         network=network,
         addresses=parse_addresses(asked.ipam.ipv4, asked.ipam.ipv6),
         mac=parse_mac(asked.mac) if asked.mac else "",

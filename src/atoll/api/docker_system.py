@@ -1,18 +1,33 @@
 """Docker's JSON about the engine itself. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from atoll.api.clock import rfc3339
 from atoll.api.versions import NEWEST, OLDEST, ApiVersion, fields_of
 from atoll.model.addresses import Family
+from atoll.model.container import Container, Status
 from atoll.model.facts import HostFacts
 from atoll.model.network import Driver
-from atoll.model.world import World
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 """Go's name of a machine, by the kernel's."""
+
+_CONTAINERS: Mapping[str, Any] = {
+    "DefaultRuntime": "runc",
+    "Runtimes": {"runc": {"path": "runc"}},
+    "LoggingDriver": "json-file",
+    "MemoryLimit": True,
+    "SwapLimit": True,
+    "CpuCfsPeriod": True,
+    "CpuCfsQuota": True,
+    "CPUShares": True,
+    "CPUSet": True,
+    "PidsLimit": True,
+    "OomKillDisable": True,
+}
+"""What containers are given and can be limited in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +87,33 @@ def encode_version(about: About) -> dict[str, Any]:
 
 
 def encode_info(
-    about: About, world: World, facts: HostFacts, version: ApiVersion, *, now_ns: int, warnings: Sequence[str] = ()
+    about: About,
+    containers: Sequence[Container],
+    facts: HostFacts,
+    version: ApiVersion,
+    *,
+    images: int,
+    now_ns: int,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What GET /info answers: sandboxes are counted as running containers."""
+    """What GET /info answers. `images` is how many there are."""
     # From 1.48 on bridge-nf-call is no matter of the engine: always false, then left out.
     bridge_nf = facts.bridge_nf_call if version < ApiVersion(1, 48) else {}
+    states = [container.status for container in containers]
     body = {
         "ID": about.engine_id,
-        "Containers": len(world.sandboxes),
-        "ContainersRunning": len(world.sandboxes),
-        "ContainersPaused": 0,
-        "ContainersStopped": 0,
-        "Images": 0,
-        "Driver": "none",
+        "Containers": len(containers),
+        "ContainersRunning": states.count(Status.RUNNING),
+        "ContainersPaused": states.count(Status.PAUSED),
+        "ContainersStopped": sum(not status.has_process for status in states),
+        "Images": images,
+        "Driver": "overlay2",
         "DriverStatus": [],
         "Plugins": {
-            "Volume": [],
+            "Volume": ["local"],
             "Network": sorted(driver.value for driver in Driver),
             "Authorization": None,
-            "Log": [],
+            "Log": ["json-file"],
         },
         "IPv4Forwarding": facts.forwarding.get(Family.V4, False),
         "BridgeNfIptables": bridge_nf.get(Family.V4, False),
@@ -112,6 +135,7 @@ def encode_info(
         "ServerVersion": about.version,
         "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": ""},
         "LiveRestoreEnabled": True,
+        **_CONTAINERS,
         "SecurityOptions": [],
         "Warnings": list(warnings) or None,
     }

@@ -17,7 +17,7 @@ HISTORY_MAX = 256
 WAITING_MAX = 1024
 """Events that may wait for one watcher; one that is further behind is cut off."""
 
-_KEYS = frozenset({"container", "event", "label", "network", "sandbox", "scope", "type"})
+_KEYS = frozenset({"container", "event", "image", "label", "network", "sandbox", "scope", "type"})
 _SCOPE = "local"
 _SECOND_NS = 10**9
 
@@ -99,11 +99,13 @@ def parse_event_filters(text: str) -> Callable[[Event], bool]:
         member = event.attributes.get("container", "")
         return (
             filters.exact("type", event.type)
-            and filters.exact("event", event.action)
+            # `exec_create: COMMAND` and `health_status: healthy` are asked for by their first word, too.
+            and (filters.exact("event", event.action) or filters.exact("event", event.action.partition(":")[0]))
             and filters.exact("scope", _SCOPE)
             and filters.labelled("label", event.attributes)
             and about("network", "network", event)
-            and about("container", "sandbox", event, member)
+            and about("container", event.type if event.type == "container" else "sandbox", event, member)
+            and ("image" not in filters.values or filters.exact("image", event.attributes.get("image", "")))
             and about("sandbox", "sandbox", event, member)
         )
 

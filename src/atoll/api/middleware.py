@@ -33,7 +33,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     A body that is said to be too large isn't waited for.
     """
     try:
-        if (request.content_length or 0) > BODY_BYTES_MAX:
+        if (request.content_length or 0) > BODY_BYTES_MAX and not _takes_files(request):
             return _too_large()
         version_of(request)
         return await handler(request)
@@ -64,6 +64,11 @@ def name_engine(version: str) -> Callable[[web.Request, web.StreamResponse], Awa
         response.headers["Server"] = f"atoll/{version} (linux)"
 
     return add_headers
+
+
+def _takes_files(request: web.Request) -> bool:
+    """Whether the body is an archive, of any size."""
+    return request.path.endswith(("/archive", "/images/load", "/images/create"))
 
 
 def _too_large() -> web.Response:

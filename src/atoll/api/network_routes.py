@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from atoll.api.backend import Backend
+from atoll.api.container_connect import ContainerConnections
 from atoll.api.docker_endpoints import parse_connect, parse_disconnect
 from atoll.api.docker_networks import encode_network, members_of, parse_network_create
 from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_plan, version_of
@@ -18,6 +19,7 @@ class NetworkRoutes:
         self._queue = backend.queue
         self._now_ns = backend.now_ns
 
+        self._connections = ContainerConnections(backend)
     def routes(self) -> list[Route]:
         """Every route here."""
         return [
@@ -75,18 +77,26 @@ class NetworkRoutes:
         return respond({"NetworksDeleted": [network.name for network in outcome.value] or None})
 
     async def connect(self, request: web.Request) -> web.Response:
-        """Connect a sandbox."""
+        """Connect a container or a sandbox."""
         network = reference_of(request)
         sandbox, wanted = parse_connect(network, await body_of(request))
         dry_run = is_dry_run(request)
         outcome = await self._queue.run(self._engine.connect, network, sandbox, wanted, dry_run=dry_run)
+        container = self._connections.find(sandbox)
+        if container is not None and not dry_run:
+            await self._connections.connect(network, container, wanted)
+            return web.Response(status=200)
         return respond_plan(outcome) if dry_run else web.Response(status=200)
 
     async def disconnect(self, request: web.Request) -> web.Response:
-        """Disconnect a sandbox."""
+        """Disconnect a container or a sandbox."""
         asked = parse_disconnect(await body_of(request))
         dry_run = is_dry_run(request)
         outcome = await self._queue.run(
+        container = self._connections.find(asked.sandbox)
+        if container is not None and not dry_run:
+            await self._connections.disconnect(reference_of(request), container, force=asked.force)
+            return web.Response(status=200)
             self._engine.disconnect, reference_of(request), asked.sandbox, force=asked.force, dry_run=dry_run
         )
         return respond_plan(outcome) if dry_run else web.Response(status=200)

@@ -140,17 +140,18 @@ def encode_sandbox(
         "Labels": dict(sandbox.labels),
         "Resolve": sandbox.resolves,
         "Publish": [spec_text(mapping) for mapping in sandbox.mappings],
-        "Ports": _encode_ports(root.bindings),
+        "Ports": encode_ports(root.bindings),
         "Bindings": [_encode_binding(binding) for binding in root.bindings],
         "Networks": {
-            world.networks[endpoint.network_id].name: _encode_endpoint(world.networks[endpoint.network_id], endpoint)
+            world.networks[endpoint.network_id].name: encode_endpoint(world.networks[endpoint.network_id], endpoint)
             for endpoint in endpoints
         },
         "Degraded": reasons,
     }
 
 
-def _encode_endpoint(network: Network, endpoint: Endpoint) -> dict[str, Any]:
+def encode_endpoint(network: Network, endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint, as a member of `Networks`."""
     v4, v6 = endpoint.address(Family.V4), endpoint.address(Family.V6)
     return {
         "NetworkID": network.id,
@@ -184,7 +185,8 @@ def _encode_binding(binding: PortBinding) -> dict[str, str]:
     }
 
 
-def _encode_ports(bindings: tuple[PortBinding, ...]) -> dict[str, list[dict[str, str]]]:
+def encode_ports(bindings: tuple[PortBinding, ...]) -> dict[str, list[dict[str, str]]]:
+    """Bindings port by port, by container port with protocol: the first 256."""
     ports: dict[str, list[dict[str, str]]] = {}
     for shown, (key, address, port) in enumerate(_single_ports(bindings)):
         if shown >= PORTS_SHOWN_MAX:

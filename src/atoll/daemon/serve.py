@@ -1,4 +1,4 @@
-"""The daemon's life: start the engine, serve it, end when told to. The networks stay."""
+"""The daemon's life: start the engine and the runtime, serve them, end when told to. Networks and containers stay."""
 
 import asyncio
 import logging
@@ -17,12 +17,14 @@ from atoll.api.connection import Connection
 from atoll.api.events import EventHub
 from atoll.daemon.about import netns_inode, read_about
 from atoll.daemon.arguments import Arguments
+from atoll.daemon.contained import contained
 from atoll.daemon.listener import BACKLOG, listen, notify_manager
 from atoll.daemon.notices import follow_notices, sweep_regularly
 from atoll.daemon.queue import EngineQueue
 from atoll.daemon.servicewatch import follow_service
 from atoll.daemon.wiring import NAMES_NAME, RELAY_NAME, Parts, start_engine
 from atoll.engine.events import Event
+from atoll.runtime.runtime import Runtime
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +50,11 @@ async def serve(arguments: Arguments) -> None:
     try:
         parts = await queue.run(start_engine, arguments, emit)
         try:
-            backend = _backend(arguments, parts, queue, events, ended)
-            async with _served(arguments, backend), _followed(arguments, parts, queue):
+            async with (
+                contained(arguments, parts, queue, events) as runtime,
+                _served(arguments, _backend(arguments, parts, queue, runtime, events, ended)),
+                _followed(arguments, parts, queue),
+            ):
                 manager = os.environ.get("NOTIFY_SOCKET", "")
                 notify_manager(manager, "READY=1")
                 _log.info("serving %s, state in %s", arguments.socket, arguments.state)
@@ -62,10 +67,18 @@ async def serve(arguments: Arguments) -> None:
         await queue.stop()
 
 
-def _backend(arguments: Arguments, parts: Parts, queue: EngineQueue, events: EventHub, ended: asyncio.Event) -> Backend:
+def _backend(
+    arguments: Arguments,
+    parts: Parts,
+    queue: EngineQueue,
+    runtime: Runtime,
+    events: EventHub,
+    ended: asyncio.Event,
+) -> Backend:
     return Backend(
         engine=parts.engine,
         queue=queue,
+        runtime=runtime,
         events=events,
         about=read_about(arguments, parts.engine_id),
         now_ns=time.time_ns,

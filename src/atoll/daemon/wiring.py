@@ -11,6 +11,7 @@ from pathlib import Path
 
 from atoll.daemon.arguments import Arguments
 from atoll.daemon.claim import NamespaceClaim
+from atoll.daemon.containing import name_options
 from atoll.daemon.naming import Naming
 from atoll.daemon.relaying import RelayedPorts, Relaying
 from atoll.dns.client import NameClient
@@ -79,6 +80,7 @@ def start_engine(arguments: Arguments, emit: Callable[[Event], None]) -> Parts:
             relay=Relaying(relay, ports),
             names=Naming(names),
             emit=emit,
+            name_options=lambda sandbox_id: name_options(engine.world, sandbox_id),
         )
         engine.start()
         # From here on its changes are no news; those of the start may be looked at once.

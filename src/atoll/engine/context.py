@@ -77,5 +77,7 @@ class Context:
             self.troubles.end(sandbox_id, aspect)
 
     def tell(self, kind: str, action: str, object_id: str, /, **attributes: str) -> None:
-        """Emit an event now."""
+        """Emit an event now. A container's sandbox goes without: the container's events say as much."""
+        if kind == "sandbox" and object_id in self.world.containers:
+            return
         self.emit(Event(kind, action, object_id, self.host.now_ns(), attributes))

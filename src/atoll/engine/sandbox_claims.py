@@ -23,7 +23,7 @@ def claim_sandbox(world: World, request: SandboxRequest, host: Host, facts: Host
             f"sandbox name {request.name} is in use", hint=f"atoll sandbox rm {request.name}", subject=request.name
         )
     kind = _kind(request)
-    sandbox_id = host.new_id()
+    sandbox_id = request.id or host.new_id()
     sandbox = Sandbox(
         sandbox_id,
         request.name,

@@ -107,7 +107,7 @@ class SandboxRequest:
 
     `netns_path` or `pid` attach an existing namespace; `join` names a sandbox to share one with;
     `host` means the daemon's own. With none of them a namespace is made. `endpoints` are networks
-    to connect, in order. `resolves` is for one that is made.
+    to connect, in order. `resolves` is for one that is made. `id` "" means "choose".
     """
 
     name: str
@@ -119,3 +119,4 @@ class SandboxRequest:
     mappings: tuple[PortMapping, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     resolves: bool = False
+    id: str = ""

@@ -11,7 +11,7 @@ from atoll.model.container import Container
 class SandboxView:
     """A sandbox as a container sees it: the path of its network namespace, and what its files in /etc say.
 
-    `hosts` are addresses, each with its names.
+    `hosts` are addresses, each with its names; `host_gateway` is what `host-gateway` means as an extra host's address.
     """
 
     netns: str
@@ -19,6 +19,7 @@ class SandboxView:
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    host_gateway: str = ""
 
 
 class ContainerNetwork(Protocol):

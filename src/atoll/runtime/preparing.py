@@ -31,6 +31,9 @@ from atoll.runtime.volumes import Volumes
 REMAPPED = IdMap(first=1_895_825_408, count=65536)
 """Ids of containers with `--userns private`: above those of systemd-nspawn, and by default no user has them."""
 
+HOST_GATEWAY = "host-gateway"
+"""Docker's word for the host as containers reach it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preparer:
@@ -193,6 +196,8 @@ def etc_files(container: Container, view: SandboxView) -> EtcFiles:
         name, separator, address = entry.partition(":") if "=" not in entry else entry.partition("=")
         if not separator or not name or not address:
             raise InvalidRequest(f"invalid extra host {entry!r}: write it as name:address")
+        if address == HOST_GATEWAY:
+            address = view.host_gateway
         extra.append((address.strip("[]"), (name,)))
     host = container.host
     return EtcFiles(

@@ -38,6 +38,7 @@ _DIRECTORIES = {
     "var/spool": 0o755,
     "var/www": 0o755,
     "var/tmp": 0o1777,
+    "www": 0o755,
 }
 _PASSWD = """\
 root:x:0:0:root:/root:/bin/sh

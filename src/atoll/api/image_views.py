@@ -1,0 +1,79 @@
+"""Images as Docker's JSON shows them. Pure."""
+
+import json
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from atoll.api.clock import rfc3339
+from atoll.api.filters import parse_filters
+from atoll.api.versions import ApiVersion
+from atoll.model.image import Image
+
+_KEYS = frozenset({"before", "dangling", "label", "reference", "since"})
+_VIRTUAL_SIZE_UNTIL = ApiVersion(1, 44)
+_SECOND_NS = 10**9
+
+
+def encode_image(image: Image) -> dict[str, Any]:
+    """What GET /images/{name}/json answers."""
+    document = json.loads(image.raw)
+    return {
+        "Id": f"sha256:{image.id}",
+        "RepoTags": list(image.tags),
+        "RepoDigests": list(image.digests),
+        "Parent": "",
+        "Comment": image.comment,
+        "Created": rfc3339(image.created_ns),
+        "DockerVersion": "",
+        "Author": image.author,
+        "Config": document.get("config") or {},
+        "Architecture": image.architecture,
+        "Os": image.os,
+        "Size": image.size_bytes,
+        "VirtualSize": image.size_bytes,
+        "GraphDriver": {"Name": "overlay2", "Data": {}},
+        "RootFS": {"Type": "layers", "Layers": [f"sha256:{digits}" for digits in image.layers]},
+        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+    }
+
+
+def encode_image_line(image: Image, version: ApiVersion, *, containers: int = -1) -> dict[str, Any]:
+    """A line of GET /images/json; `containers` is how many are of it, -1 when nobody counted."""
+    body = {
+        "Id": f"sha256:{image.id}",
+        "ParentId": "",
+        "RepoTags": list(image.tags) or (["<none>:<none>"] if version < ApiVersion(1, 43) else []),
+        "RepoDigests": list(image.digests) or (["<none>@<none>"] if version < ApiVersion(1, 43) else []),
+        "Created": image.created_ns // _SECOND_NS,
+        "Size": image.size_bytes,
+        "SharedSize": -1,
+        "Labels": dict(image.config.labels) or None,
+        "Containers": containers,
+    }
+    return body if version >= _VIRTUAL_SIZE_UNTIL else {**body, "VirtualSize": image.size_bytes}
+
+
+def parse_image_filters(text: str, find: Callable[[str], Image]) -> Callable[[Image], bool]:
+    """Which images are listed. `find` raises NotFound. Raises InvalidRequest, NotFound."""
+    filters = parse_filters(text, known=_KEYS)
+    dangling = filters.flag("dangling")
+    patterns = filters.values.get("reference")
+    older = [find(name).created_ns for name in filters.values.get("before", ())]
+    newer = [find(name).created_ns for name in filters.values.get("since", ())]
+
+    def shown(image: Image) -> bool:
+        return (
+            (dangling is None or dangling is not bool(image.tags))
+            and filters.labelled("label", image.config.labels)
+            and (patterns is None or any(_fits(name, pattern) for name in image.tags for pattern in patterns))
+            and all(image.created_ns < moment for moment in older)
+            and all(image.created_ns > moment for moment in newer)
+        )
+
+    return shown
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """A pattern without a tag is of the repository."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name.rpartition(":")[0], pattern)
