@@ -69,10 +69,10 @@ class AtollRoutes:
     async def remove(self, request: web.Request) -> web.Response:
         """Remove a sandbox."""
         force, dry_run = parse_flag(request.query, "force"), is_dry_run(request)
-        outcome = await self._queue.run(
         sandbox = self._engine.world.sandbox(reference_of(request))
         if sandbox.id in self._engine.world.containers:
             raise InUse(f"sandbox {sandbox.name} is a container's", hint=f"docker rm --force {sandbox.name}")
+        outcome = await self._queue.run(
             self._engine.remove_sandbox, reference_of(request), force=force, dry_run=dry_run
         )
         return respond_plan(outcome) if dry_run else web.Response(status=204)

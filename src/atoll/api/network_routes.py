@@ -18,8 +18,8 @@ class NetworkRoutes:
         self._engine = backend.engine
         self._queue = backend.queue
         self._now_ns = backend.now_ns
-
         self._connections = ContainerConnections(backend)
+
     def routes(self) -> list[Route]:
         """Every route here."""
         return [
@@ -81,22 +81,22 @@ class NetworkRoutes:
         network = reference_of(request)
         sandbox, wanted = parse_connect(network, await body_of(request))
         dry_run = is_dry_run(request)
-        outcome = await self._queue.run(self._engine.connect, network, sandbox, wanted, dry_run=dry_run)
         container = self._connections.find(sandbox)
         if container is not None and not dry_run:
             await self._connections.connect(network, container, wanted)
             return web.Response(status=200)
+        outcome = await self._queue.run(self._engine.connect, network, sandbox, wanted, dry_run=dry_run)
         return respond_plan(outcome) if dry_run else web.Response(status=200)
 
     async def disconnect(self, request: web.Request) -> web.Response:
         """Disconnect a container or a sandbox."""
         asked = parse_disconnect(await body_of(request))
         dry_run = is_dry_run(request)
-        outcome = await self._queue.run(
         container = self._connections.find(asked.sandbox)
         if container is not None and not dry_run:
             await self._connections.disconnect(reference_of(request), container, force=asked.force)
             return web.Response(status=200)
+        outcome = await self._queue.run(
             self._engine.disconnect, reference_of(request), asked.sandbox, force=asked.force, dry_run=dry_run
         )
         return respond_plan(outcome) if dry_run else web.Response(status=200)

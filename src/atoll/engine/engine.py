@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from atoll.doctor.finding import Finding
 from atoll.engine import startup
-from atoll.engine.context import Context
 from atoll.engine.container_verbs import ContainerVerbs
+from atoll.engine.context import Context
 from atoll.engine.diagnosis import prepare_diagnosis
 from atoll.engine.events import Event
 from atoll.engine.host import Host
@@ -72,27 +72,27 @@ class Engine:
         self._networks = NetworkVerbs(self._context)
         self._sandboxes = SandboxVerbs(self._context)
         self._watch = Watch(self._context, self._sandboxes)
+        containers = ContainerVerbs(self._context, self._sandboxes)
         self.ready = False
 
         self.create_network = self._networks.create
         self.remove_network = self._networks.remove
         self.prune_networks = self._networks.prune
-        containers = ContainerVerbs(self._context, self._sandboxes)
         self.allow = self._networks.allow
         self.disallow = self._networks.disallow
         self.create_sandbox = self._sandboxes.create
         self.remove_sandbox = self._sandboxes.remove
         self.connect = self._sandboxes.connect
         self.disconnect = self._sandboxes.disconnect
+        self.keep_container = containers.keep
+        self.drop_container = containers.drop
+        self.create_container_sandbox = containers.create_sandbox
+        self.release_container_sandbox = containers.release_sandbox
         self.follow_names = self._context.follow_names
         self.renew_names = self._context.start_names
         self.renew_relay = self._context.start_relay
 
     @property
-        self.keep_container = containers.keep
-        self.drop_container = containers.drop
-        self.create_container_sandbox = containers.create_sandbox
-        self.release_container_sandbox = containers.release_sandbox
     def world(self) -> World:
         """Everything there is, as an immutable snapshot."""
         return self._context.world
