@@ -55,6 +55,16 @@ def test_who_comes_to_a_usual_address_is_not_announced(host: Host) -> None:
     assert "10.88.0.30" in told or "fd88::1e" in told
 
 
+@pytest.mark.parametrize(("first", "own"), [("10.88.0.20", "10.88.0.9"), ("fd88::14", "fd88::9")])
+def test_nobody_else_hears_the_first_packet_to_a_newcomer(host: Host, first: str, own: str) -> None:
+    asker = host.sandbox("asker")
+    with asker.capture("eth0", "icmp[0] = 8 or icmp6[0] = 128") as capture:
+        host.atoll("sandbox create one --network front,ip=10.88.0.20")
+        host.run(f"ping -c 1 -W 1 {first}")
+        host.run(f"ping -c 1 -W 1 {own}")
+        assert capture.packets(1)[0].target == own
+
+
 def test_ipv6_addresses_stand_beside_ipv4_ones(host: Host) -> None:
     addresses = host.inspect("sandbox", "asker")["Networks"]["front"]
     assert (addresses["IPAddress"], addresses["GlobalIPv6Address"]) == ("10.88.0.9", "fd88::9")

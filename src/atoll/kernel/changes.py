@@ -102,7 +102,9 @@ def _requests_max(op: Op) -> int:
     match op.item:
         case Joint():
             return 5
-        case Bridge() | Veth():
+        case Veth():
+            return 3
+        case Bridge():
             return 2
         case _:
             return 1

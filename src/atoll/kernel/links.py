@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.kernel.nlmsg import NESTED, attribute, attributes, picked, text
-from atoll.kernel.rtnetlink import CREATE, EXCL, Request
+from atoll.kernel.rtnetlink import CREATE, EXCL, REPLACE, Request
 from atoll.model.items import Bridge, Interface, Joint, Veth
 from atoll.model.options import MTU_MIN_V6_BYTES
 
@@ -25,7 +25,12 @@ _IFINFO = struct.Struct("=BxHiII")
 _U8, _U16, _U32 = struct.Struct("=B"), struct.Struct("=H"), struct.Struct("=I")
 _I32 = struct.Struct("=i")
 _IFF_UP = 0x1
-_AF_INET6 = 10
+_AF_BRIDGE, _AF_INET6 = 7, 10
+
+_NEWNEIGH, _NDA_LLADDR, _NUD_NOARP, _NTF_MASTER = 28, 2, 0x40, 0x04
+"""Of a static entry in the forwarding table of a port's bridge; linux/neighbour.h."""
+_NDMSG = struct.Struct("=BxxxiHBB")
+"""struct ndmsg: family, index, state, flags, type."""
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _IFALIAS = 1, 3, 4, 5, 10, 18, 20
 _AF_SPEC, _GROUP, _NET_NS_FD, _EXT_MASK, _LINK_NETNSID, _TARGET_NETNSID = 26, 27, 28, 29, 37, 46
@@ -156,14 +161,14 @@ def add_veth(item: Veth, index: int, *, bridge: int, netns: int, ipv6: bool) -> 
     info = attribute(_KIND, b"veth\0") + attribute(_DATA | NESTED, attribute(_VETH_PEER | NESTED, peer))
     body = _IFINFO.pack(0, 0, index, 0, 0) + _name(item.ifname) + _mtu(item.mtu_bytes)
     body += attribute(_MASTER, _U32.pack(bridge)) + attribute(_LINKINFO | NESTED, info)
-    return (Request(_NEWLINK, body, CREATE | EXCL), _veth_port(item, index, ipv6=ipv6))
+    return (Request(_NEWLINK, body, CREATE | EXCL), _veth_port(item, index, ipv6=ipv6), _behind(item.peer_mac, index))
 
 
 def change_veth(item: Veth, index: int, *, bridge: int, ipv6: bool) -> tuple[Request, ...]:
     """Make the host's end of a pair that is there as it should be; the inner end is an Interface's business."""
     # The port's flags are set after it has its master, as a new port starts with the default ones.
     moved = _set(index, parts=(attribute(_MASTER, _U32.pack(bridge)), _mtu(item.mtu_bytes)))
-    return (moved, _veth_port(item, index, ipv6=ipv6))
+    return (moved, _veth_port(item, index, ipv6=ipv6), _behind(item.peer_mac, index))
 
 
 def add_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -> tuple[Request, ...]:
@@ -185,6 +190,12 @@ def change_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -
     near_port = _port(indexes.near, item.alias, isolated=item.isolated, hairpin=False, ipv6=ipv6)
     far_port = _port(indexes.far, item.far_alias, isolated=False, hairpin=False, ipv6=ipv6)
     return (near, near_port, far, far_port)
+
+
+def _behind(mac: str, index: int) -> Request:
+    """Have the bridge know whose MAC is at a port: it would send the first frames for it to all of them."""
+    entry = _NDMSG.pack(_AF_BRIDGE, index, _NUD_NOARP, _NTF_MASTER, 0)
+    return Request(_NEWNEIGH, entry + attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))), CREATE | REPLACE)
 
 
 def _veth_port(item: Veth, index: int, *, ipv6: bool) -> Request:
