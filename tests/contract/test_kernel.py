@@ -413,6 +413,9 @@ def test_reaping_tells_how_many(bench: Bench) -> None:
     bench.remove(veth(2), veth(3))
     assert bench.kernel.reap() == 2
     assert bench.kernel.reap() == 0
+    bench.add(veth(2))
+    bench.remove(veth(2), network_items()[0])
+    assert [bench.kernel.reap() for _ in range(3)] == [1, 1, 0]
 
 
 def test_a_cable_that_was_deleted_is_seen_to_be_gone(bench: Bench) -> None:

@@ -88,9 +88,9 @@ def with_default_route(purpose: str, *routes: str) -> Iterator[Path]:
 
 def everything(host: DaemonHost, inside: Path) -> str:
     """What an attachment would change."""
-    looks = ("ip -br addr", "ip route", "ip -6 route", "ip neigh")
+    looks = ("ip -br addr", "ip route", "ip -6 route", "ip neigh show nud permanent")
     seen = [run(inside.name, look) for look in looks] + [host.run(look) for look in looks]
-    return "\n".join([*seen, str(host.must("GET", "/atoll/sandboxes")), host.run("nft list ruleset")])
+    return "\n".join([*seen, str(host.must("GET", "/atoll/sandboxes")), host.run("nft -s list ruleset")])
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,23 @@ def remove_network(engine: Engine) -> None:
     engine.remove_network("web")
 
 
+def prune_networks(engine: Engine) -> None:
+    """The networks that nobody is on go, in one slice."""
+    for _ in engine.prune_networks(lambda network: False):
+        pass
+
+
+def a_shared_sandbox(engine: Engine) -> None:
+    """As `a_full_sandbox`, and another in the same namespace."""
+    a_full_sandbox(engine)
+    join(engine)
+
+
+def remove_shared_sandbox(engine: Engine) -> None:
+    """A sandbox goes with the one that shares its namespace."""
+    engine.remove_sandbox("box", force=True)
+
+
 def allow(engine: Engine) -> None:
     """Two networks are opened to each other."""
     engine.allow("web", "back")
@@ -154,7 +171,9 @@ SCENARIOS = (
     Scenario("connect", box_on_one_network, connect),
     Scenario("disconnect", a_full_sandbox, disconnect, removes=True),
     Scenario("remove sandbox", a_full_sandbox, remove_sandbox, removes=True),
+    Scenario("remove shared sandbox", a_shared_sandbox, remove_shared_sandbox, removes=True),
     Scenario("remove network", two_networks, remove_network, removes=True),
+    Scenario("prune networks", box_on_one_network, prune_networks, removes=True),
     Scenario("open a segment", a_full_bridge, further_sandbox, endpoints_max=1),
     Scenario("close a segment", a_segment, remove_further_sandbox, removes=True, endpoints_max=1),
     Scenario("allow", a_full_sandbox, allow),

@@ -11,7 +11,20 @@ import pytest
 from atoll.kernel import netns, sysctl
 from atoll.kernel.changes import INDEX_BASE
 from atoll.kernel.kernel import StepFailed
-from atoll.model.items import HOST, Address, Bridge, Interface, Item, Netns, Route, Sysctl, Veth
+from atoll.model.items import (
+    HOST,
+    Address,
+    Bridge,
+    Element,
+    Interface,
+    Item,
+    Joint,
+    Netns,
+    Route,
+    Sysctl,
+    Veth,
+    owner_alias,
+)
 from atoll.model.ops import Op, Verb
 from tests.contract.kernels import BRIDGE, Bench, made, network_items, real_bench, sandbox_items, veth
 from tests.netns.namespaces import eventually
@@ -208,6 +221,39 @@ def test_removed_cables_are_cut_at_once_and_deleted_together(bench: Bench, host:
     assert bench.kernel.reap() == 2
     assert host.link("eth0", at=host.path("s2")) == {}
     assert {link["ifname"] for link in host.ip("link")} == {"lo", BRIDGE}
+
+
+def test_removed_bridges_are_out_of_service_at_once_and_deleted_one_by_one(bench: Bench, host: FreshHost) -> None:
+    segment = Bridge("seg", owner_alias("network", "n2"), "02:42:0a:09:00:09")
+    joint = Joint("near", segment.alias, BRIDGE, "far", "seg")
+    bench.kernel.reap()
+    bench.add(*network_items(), segment, joint)
+    host.run("ip", "address", "add", "10.99.9.1/24", "dev", BRIDGE)
+    gateway = next(str(item.address.ip) for item in network_items() if isinstance(item, Address))
+    host.run("ping", "-c1", "-W1", gateway)
+    bench.remove(joint, segment, network_items()[0])
+    assert not {"seg", "near", "far", BRIDGE} & {link["ifname"] for link in host.ip("link")}
+    waiting = [link for link in host.ip("-d", "link") if link.get("ifalias") == "atoll:gone"]
+    assert len(waiting) == 4
+    assert not [link for link in waiting if "UP" in link["flags"] or "master" in link]
+    assert {entry["ifname"] for entry in host.ip("address") if entry["addr_info"]} == {"lo"}
+    for address in (gateway, "10.99.9.1"):
+        assert "1 received" not in host.run("ping", "-c1", "-W1", address, check=False)
+    assert not [item for item in bench.survey().values() if not isinstance(item, Element)]
+    bench.add(*network_items(), segment, joint)
+    assert not bench.differing(*network_items(), segment, joint)
+    assert [bench.kernel.reap() for _ in range(4)] == [1, 1, 1, 0]
+    assert not bench.differing(*network_items(), segment, joint)
+    assert {link["ifname"] for link in host.ip("link")} == {"lo", BRIDGE, "seg", "near", "far"}
+
+
+def test_bridges_that_an_earlier_process_left_are_reaped(bench: Bench, host: FreshHost) -> None:
+    bench.add(*network_items())
+    bench.remove(network_items()[0])
+    with real_bench(host) as later:
+        assert later.kernel.reap() == 1
+        assert {link["ifname"] for link in host.ip("link")} == {"lo"}
+        assert later.kernel.reap() == 0
 
 
 def test_what_an_earlier_process_left_is_reaped(bench: Bench, host: FreshHost) -> None:

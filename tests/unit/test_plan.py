@@ -125,6 +125,17 @@ def test_a_cable_whose_inner_end_moved_is_made_anew_with_all_on_it() -> None:
     assert not [item for item in readded if getattr(item, "ifname", "") == "eth1"]
 
 
+def test_a_bridge_that_another_network_of_ours_left_is_made_anew_and_a_strangers_is_not() -> None:
+    wanted = compiled(small_world())
+    bridge = next(item for item in wanted.values() if isinstance(item, Bridge))
+    on_it = {key for key, item in wanted.items() if rides_on(item, bridge)}
+    for alias, verbs in (("atoll:network:gone", [Verb.REMOVE, Verb.ADD]), ("", [Verb.CHANGE])):
+        there = dataclasses.replace(bridge, alias=alias)
+        ops = diff(wanted, wanted | {there.key: there})
+        assert [op.verb for op in ops if op.item.key == bridge.key] == verbs
+        assert {op.item.key for op in ops if op.item.key != bridge.key} == (on_it if alias else set())
+
+
 def test_a_changed_field_is_a_change_and_its_inverse_restores() -> None:
     wanted = compiled(small_world())
     veth = next(item for item in wanted.values() if isinstance(item, Veth))

@@ -12,6 +12,7 @@ from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, re
 from atoll.api.query import parse_flag
 from atoll.api.rules import encode_rules
 from atoll.api.sandboxes import encode_sandbox, parse_sandbox_create, parse_sandbox_filters
+from atoll.api.slices import run_slices
 from atoll.engine.outcome import Outcome
 from atoll.errors import InUse, InvalidRequest
 from atoll.model.sandbox import Sandbox
@@ -108,11 +109,11 @@ class AtollRoutes:
     async def purge(self, request: web.Request) -> web.Response:
         """Remove everything ever made, and end the daemon."""
         dry_run = is_dry_run(request)
-        outcome = await self._queue.run(self._engine.purge, dry_run=dry_run)
+        outcome = await run_slices(self._queue, self._engine.purge, dry_run=dry_run)
         if dry_run:
             return respond_plan(outcome)
         self._backend.stop()
-        networks, sandboxes = outcome.value
+        networks, sandboxes = (sum(counts) for counts in zip(*outcome.value, strict=True))
         return respond({"Networks": networks, "Sandboxes": sandboxes})
 
     async def _open(self, request: web.Request, verb: Callable[..., Outcome[None]]) -> web.Response:

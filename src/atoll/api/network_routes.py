@@ -9,6 +9,7 @@ from atoll.api.docker_networks import encode_network, members_of, parse_network_
 from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_plan, version_of
 from atoll.api.network_filters import parse_list_filters, parse_prune_filters
 from atoll.api.query import parse_flag
+from atoll.api.slices import run_slices
 
 
 class NetworkRoutes:
@@ -70,11 +71,11 @@ class NetworkRoutes:
         """Remove every unused network that the filters name."""
         kept = parse_prune_filters(request.query.get("filters", ""), now_ns=self._now_ns())
         dry_run = is_dry_run(request)
-        outcome = await self._queue.run(self._engine.prune_networks, kept, dry_run=dry_run)
+        outcome = await run_slices(self._queue, self._engine.prune_networks, kept, dry_run=dry_run)
         if dry_run:
             return respond_plan(outcome)
         # dockerd says null, not an empty list.
-        return respond({"NetworksDeleted": [network.name for network in outcome.value] or None})
+        return respond({"NetworksDeleted": [network.name for some in outcome.value for network in some] or None})
 
     async def connect(self, request: web.Request) -> web.Response:
         """Connect a container or a sandbox."""

@@ -1,6 +1,7 @@
 """The engine of one host: the verbs, start-up, and the answer to what others change."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import ParamSpec, TypeVar
 
 from atoll.doctor.finding import Finding
 from atoll.engine import startup
@@ -11,7 +12,7 @@ from atoll.engine.events import Event
 from atoll.engine.host import Host
 from atoll.engine.names import NameOptions, Names, NoNames, SyncNames, no_options
 from atoll.engine.network_verbs import NetworkVerbs
-from atoll.engine.outcome import Outcome
+from atoll.engine.outcome import Slices
 from atoll.engine.path import Path
 from atoll.engine.purge import purge
 from atoll.engine.reconciler import Reconciler, named
@@ -20,6 +21,7 @@ from atoll.engine.rules import Rules, network_views
 from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.engine.troubles import Aspect, Troubles
 from atoll.engine.watch import Watch
+from atoll.errors import Unavailable
 from atoll.kernel.hostports import HostPorts
 from atoll.kernel.kernel import Kernel
 from atoll.kernel.monitor import Lost
@@ -29,6 +31,9 @@ from atoll.model.firewall import TABLES
 from atoll.model.world import World
 from atoll.plan.driver import Naming
 from atoll.store.store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Engine:
@@ -75,14 +80,14 @@ class Engine:
         containers = ContainerVerbs(self._context, self._sandboxes)
         self.ready = False
 
-        self.create_network = self._networks.create
+        self.create_network = self._unless_purged(self._networks.create)
         self.remove_network = self._networks.remove
         self.prune_networks = self._networks.prune
         self.allow = self._networks.allow
         self.disallow = self._networks.disallow
-        self.create_sandbox = self._sandboxes.create
+        self.create_sandbox = self._unless_purged(self._sandboxes.create)
         self.remove_sandbox = self._sandboxes.remove
-        self.connect = self._sandboxes.connect
+        self.connect = self._unless_purged(self._sandboxes.connect)
         self.disconnect = self._sandboxes.disconnect
         self.keep_container = containers.keep
         self.drop_container = containers.drop
@@ -115,10 +120,32 @@ class Engine:
         startup.start(self._context, self._sandboxes)
         self.ready = True
 
-    def purge(self, *, dry_run: bool = False) -> Outcome[tuple[int, int]]:
-        """Remove everything ever made; gives how many networks and sandboxes. The engine is of no use afterwards."""
-        self.ready = dry_run
-        return purge(self._context, self._networks, self._sandboxes, dry_run=dry_run)
+    def purge(self, *, dry_run: bool = False) -> Slices[tuple[int, int]]:
+        """Remove everything ever made; gives how many networks and sandboxes, slice by slice.
+
+        Nothing can be made meanwhile, and the engine is of no use afterwards; one that is broken off it is.
+        """
+        if dry_run:
+            yield from purge(self._context, self._networks, self._sandboxes, dry_run=True)
+            return
+        self._check_ready()
+        self.ready = done = False
+        try:
+            yield from purge(self._context, self._networks, self._sandboxes, dry_run=False)
+            done = True
+        finally:
+            self.ready = not done
+
+    def _unless_purged(self, verb: Callable[P, T]) -> Callable[P, T]:
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            self._check_ready()
+            return verb(*args, **kwargs)
+
+        return checked
+
+    def _check_ready(self) -> None:
+        if not self.ready:
+            raise Unavailable("everything is being removed: nothing can be made meanwhile", hint="atoll up, afterwards")
 
     def rules(self, *, counters: bool = False) -> Rules:
         """What serves each network in the firewall; the counts of rules and elements are read only when asked for."""
@@ -151,7 +178,7 @@ class Engine:
         """Do a slice of background work; seconds to wait before the next, None when there is nothing left."""
         if not self.ready:
             return None
-        self._context.kernel.reap()
-        if self._context.reconciler.sweep_some():
+        reaped = self._context.kernel.reap()
+        if self._context.reconciler.sweep_some() or reaped:
             return 0.0
         return self._watch.check_postponed()

@@ -1,10 +1,10 @@
 """The verbs on networks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from atoll.engine.context import HOST_KEY, Context
 from atoll.engine.network_claims import check_removable, claim_network
-from atoll.engine.outcome import Outcome
+from atoll.engine.outcome import Outcome, Slices, parts_of
 from atoll.engine.troubles import Aspect
 from atoll.errors import InvalidRequest
 from atoll.model.network import Driver, Network, NetworkRequest
@@ -40,30 +40,31 @@ class NetworkVerbs:
         ctx = self._ctx
         network = ctx.world.network(reference)
         check_removable(ctx.world, network)
-        return Outcome(network, self.erase(network, dry_run=dry_run))
+        return Outcome(network, self.erase((network,), dry_run=dry_run))
 
-    def prune(self, keep: Callable[[Network], bool], *, dry_run: bool = False) -> Outcome[tuple[Network, ...]]:
-        """Remove every network that is neither predefined, nor in use, nor kept."""
-        world = self._ctx.world
-        used = {endpoint.network_id for endpoint in world.endpoints.values()}
-        unused = [
-            network
-            for network in sorted(world.networks.values(), key=lambda network: network.name)
-            if not network.predefined and network.id not in used and not keep(network)
-        ]
-        steps = [step for network in unused for step in self.erase(network, dry_run=dry_run)]
-        return Outcome(tuple(unused), tuple(steps))
-
-    def erase(self, network: Network, *, dry_run: bool = False) -> tuple[Step, ...]:
-        """Remove a network whatever it is, as far as the kernel lets it; the caller knows that no endpoint is on it."""
+    def prune(self, keep: Callable[[Network], bool], *, dry_run: bool = False) -> Slices[tuple[Network, ...]]:
+        """Remove every network that is neither predefined, nor in use, nor kept, by name."""
         ctx = self._ctx
-        opened = tuple(a for a in ctx.world.allowances.values() if network.id in (a.source_id, a.target_id))
-        scope = Scope(networks=frozenset({network.id}), allowances=frozenset(a.id for a in opened))
-        planned = ctx.path.plan(Change(deletes=(network, *opened)), scope)
-        if not dry_run:
-            failed = ctx.path.carry_through(planned)
-            for _, error in failed:
-                ctx.troubles.begin("daemon", "", Aspect.REMOVAL, f"remove network {network.name}: {error}")
+        networks = sorted(ctx.world.networks.values(), key=lambda network: network.name)
+        for part in parts_of([network for network in networks if not network.predefined and not keep(network)]):
+            # Each slice sees what became of them meanwhile.
+            world = ctx.world
+            there = (network for network in part if network.id in world.networks)
+            unused = tuple(network for network in there if not world.endpoints_on(network.id))
+            yield Outcome(unused, self.erase(unused, dry_run=dry_run))
+
+    def erase(self, networks: Sequence[Network], *, dry_run: bool = False) -> tuple[Step, ...]:
+        """Remove networks whatever they are, as far as the kernel lets it; the caller knows that nobody is on them."""
+        ctx = self._ctx
+        ids = frozenset(network.id for network in networks)
+        opened = tuple(a for a in ctx.world.allowances.values() if ids & {a.source_id, a.target_id})
+        scope = Scope(networks=ids, allowances=frozenset(a.id for a in opened))
+        planned = ctx.path.plan(Change(deletes=(*networks, *opened)), scope)
+        if not networks or dry_run:
+            return planned.steps
+        for step, error in ctx.path.carry_through(planned):
+            ctx.troubles.begin("daemon", "", Aspect.REMOVAL, f"remove {_named(networks, step)}: {error}")
+        for network in networks:
             ctx.reconciler.forget(network.id)
             ctx.tell("network", "destroy", network.id, name=network.name, type=network.driver.value)
         return planned.steps
@@ -106,3 +107,7 @@ class NetworkVerbs:
                 }
                 ctx.tell("network", action, pair.source_id, **names)
         return Outcome(None, planned.steps)
+
+
+def _named(networks: Sequence[Network], step: Step) -> str:
+    return f"network {networks[0].name}" if len(networks) == 1 else f"networks: {step.reason}"

@@ -1,7 +1,7 @@
 """The verbs on sandboxes and their endpoints."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,8 +16,9 @@ from atoll.errors import Conflict, InUse, InvalidRequest
 from atoll.model.addresses import Family, IPAddress
 from atoll.model.items import Veth
 from atoll.model.network import Driver
+from atoll.model.ops import Step
 from atoll.model.sandbox import Endpoint, EndpointRequest, Sandbox, SandboxKind, SandboxRequest
-from atoll.model.world import Change, Removal, World
+from atoll.model.world import Change, Record, Removal, World
 from atoll.plan.compile import Scope, compile_sandbox
 from atoll.plan.gateway import gateway_endpoint
 from atoll.plan.publish import needs_host_ports
@@ -71,38 +72,45 @@ class SandboxVerbs:
                 hint=f"atoll sandbox rm {names.replace(',', '')} {sandbox.name}",
                 subject=sandbox.name,
             )
-        steps = tuple(
-            step for gone in (*members, sandbox) for step in self.release(gone, "destroy", dry_run=dry_run).steps
-        )
-        return Outcome(sandbox, steps)
+        return Outcome(sandbox, self.release((*members, sandbox), "destroy", dry_run=dry_run))
 
-    def release(self, sandbox: Sandbox, action: str, *, dry_run: bool = False) -> Planned:
-        """Take a sandbox out of the world with all it holds, as far as the kernel lets it."""
+    def release(self, sandboxes: Sequence[Sandbox], action: str, *, dry_run: bool = False) -> tuple[Step, ...]:
+        """Take sandboxes out of the world with all they hold, as far as the kernel lets it, and all joined to them.
+
+        The steps that it took, or would take.
+        """
         ctx = self._ctx
-        endpoints = ctx.world.endpoints_of(sandbox.id)
-        made = sandbox.kind is SandboxKind.MADE and sandbox.netns is not None
-        removals = (Removal(sandbox.id, sandbox.netns.path),) if made and sandbox.netns else ()
-        planned = ctx.path.plan(Change(puts=removals, deletes=(sandbox, *endpoints)), _scope(sandbox))
-        if dry_run:
-            return planned
+        endpoints = {sandbox.id: ctx.world.endpoints_of(sandbox.id) for sandbox in sandboxes}
+        removals = tuple(Removal(each.id, each.netns.path) for each in sandboxes if _is_made(each) and each.netns)
+        deletes: list[Record] = [*sandboxes, *(endpoint for mine in endpoints.values() for endpoint in mine)]
+        planned = ctx.path.plan(Change(puts=removals, deletes=tuple(deletes)), Scope(sandboxes=frozenset(endpoints)))
+        if not sandboxes or dry_run:
+            return planned.steps
 
         def committed() -> None:
-            ctx.begin_relay(sandbox.id)
-            # Before the namespace goes: the name service's sockets would keep it.
-            ctx.follow_names(sandbox.id)
+            for sandbox in sandboxes:
+                ctx.begin_relay(sandbox.id)
+            # Before the namespaces go: the name service's sockets would keep them.
+            ctx.follow_names(*endpoints)
 
         failed = ctx.path.carry_through(planned, committed)
-        for _, error in failed:
-            ctx.troubles.begin("daemon", "", Aspect.REMOVAL, f"remove sandbox {sandbox.name}: {error}")
+        for step, error in failed:
+            ctx.troubles.begin("daemon", "", Aspect.REMOVAL, f"remove {_named(sandboxes, step)}: {error}")
         if removals and not failed:
             ctx.path.commit(Change(deletes=removals))
+        for sandbox in sandboxes:
+            self._forget(sandbox, endpoints[sandbox.id], action)
+        return planned.steps
+
+    def _forget(self, sandbox: Sandbox, endpoints: Sequence[Endpoint], action: str) -> None:
+        """A sandbox and its endpoints are gone: nothing is held for them any more, and that is told."""
+        ctx = self._ctx
         ctx.follow_relay(sandbox.id)
         ctx.ports.release(sandbox.id)
         ctx.reconciler.forget(sandbox.id)
         for endpoint in endpoints:
             self._tell_endpoint("disconnect", endpoint, sandbox)
         ctx.tell("sandbox", action, sandbox.id, name=sandbox.name, kind=sandbox.kind.value)
-        return planned
 
     def release_dead(self, only: Iterable[str] | None = None) -> None:
         """Release attached sandboxes (of these ids, or all) whose namespace is gone, by evidence."""
@@ -110,9 +118,10 @@ class SandboxVerbs:
         for sandbox_id in tuple(ctx.world.sandboxes) if only is None else only:
             sandbox = ctx.world.sandboxes.get(sandbox_id)
             if sandbox is not None and self._is_gone(sandbox):
-                for member in (*ctx.world.members_of(sandbox.id), sandbox):
+                gone = (*ctx.world.members_of(sandbox.id), sandbox)
+                for member in gone:
                     _log.info("sandbox %s is released: its namespace is gone", member.name)
-                    self.release(member, "released")
+                self.release(gone, "released")
 
     def _is_gone(self, sandbox: Sandbox) -> bool:
         ctx = self._ctx
@@ -229,6 +238,14 @@ class SandboxVerbs:
 
 def _if_new(held: Sandbox, before: Sandbox) -> tuple[Sandbox, ...]:
     return () if held is before else (held,)
+
+
+def _is_made(sandbox: Sandbox) -> bool:
+    return sandbox.kind is SandboxKind.MADE
+
+
+def _named(sandboxes: Sequence[Sandbox], step: Step) -> str:
+    return f"sandbox {sandboxes[0].name}" if len(sandboxes) == 1 else f"sandboxes: {step.reason}"
 
 
 def _scope(sandbox: Sandbox) -> Scope:

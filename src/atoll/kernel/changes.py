@@ -20,12 +20,15 @@ from atoll.kernel.kernel import Locate, StepFailed
 from atoll.kernel.links import Joined, Link
 from atoll.kernel.look import link_names, links_among
 from atoll.kernel.rtnetlink import REQUESTS_MAX, Refusal, Request, RouteSocket, refused
-from atoll.model.items import Address, Bridge, Interface, Item, Joint, Neighbour, Route, Veth
+from atoll.model.items import HOST, Address, Bridge, Interface, Item, Joint, Neighbour, Route, Veth
 from atoll.model.ops import Op, Verb
 
 INDEX_BASE = 1 << 20
 """Our links' indexes start here, far above those that the kernel gives out: it counts up from 1."""
 INDEX_TRIES_MAX = 4
+
+ADDRESSES_MAX = 14
+"""Addresses that a bridge is relieved of before it is deleted. It has one a family, and what others gave it."""
 
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENXIO})
 """What a removal is told about things that are not there."""
@@ -102,6 +105,8 @@ def _requests_max(op: Op) -> int:
     match op.item:
         case Joint():
             return 5
+        case Bridge() if op.verb is Verb.REMOVE:
+            return 2 + ADDRESSES_MAX
         case Veth():
             return 3
         case Bridge():
@@ -218,8 +223,21 @@ class _Batch:
                 if link is None or link.alias != item.alias:
                     return ()
                 del self._links[item.ifname]
-                # Joints go one at a time and seldom; what waits to be deleted would have both ends to rename.
-                return links.detach(link.index) if isinstance(item, Veth) else links.delete_link(link.index)
+                return self._detach(item, link)
+
+    def _detach(self, item: Bridge | Veth | Joint, link: Link) -> tuple[Request, ...]:
+        """Out of service at once, and deleted later: that waits for the kernel."""
+        if isinstance(item, Bridge):
+            # A host has an address even while the interface that it is on is down.
+            payloads = self._place.socket.dump(inet.addresses_of(link.index))
+            there = [entry for entry in map(inet.decode_address, payloads) if entry is not None]
+            addresses = (Address(HOST, item.ifname, entry.address) for entry in there[:ADDRESSES_MAX])
+            gone = (inet.delete_address(address, link.index) for address in addresses)
+            return (*gone, *links.detach_bridge(link.index))
+        far = self._links.pop(item.far_ifname, None) if isinstance(item, Joint) else None
+        if isinstance(item, Joint) and far is not None and far.alias == item.far_alias:
+            return (*links.detach(link.index), *links.detach(far.index))
+        return links.detach(link.index)
 
     def _make(self, op: Op, item: Bridge | Veth | Joint, index: int) -> tuple[Request, ...]:
         if isinstance(item, Bridge):
@@ -279,9 +297,10 @@ def _names_in(op: Op) -> Iterator[str]:
     yield op.item.ifname
     if isinstance(op.item, Veth | Joint) and op.verb is not Verb.REMOVE:
         yield op.item.bridge
-    if isinstance(op.item, Joint) and op.verb is not Verb.REMOVE:
-        yield op.item.far_bridge
+    if isinstance(op.item, Joint):
         yield op.item.far_ifname
+        if op.verb is not Verb.REMOVE:
+            yield op.item.far_bridge
 
 
 def _new_links(op: Op) -> int:

@@ -85,6 +85,8 @@ class Executor:
         self._ipv6 = os.path.exists("/proc/sys/net/ipv6")  # noqa: PTH110
         self._detached: list[_End] | None = None
         """Inner ends of cables that wait to be deleted; None until what an earlier process left is gone."""
+        self._bridges: list[int] | None = None
+        """Indexes of bridges that wait to be deleted; None when they have to be looked for."""
 
     def execute(self, steps: Sequence[Step], locate: Locate) -> None:
         """As Kernel.execute."""
@@ -103,10 +105,12 @@ class Executor:
         self._spares.close()
 
     def reap(self) -> int:
-        """As Kernel.reap."""
+        """As Kernel.reap: all cables at once, and otherwise a bridge, as each makes everybody wait by itself."""
+        return self._reap_cables() or self._reap_bridge()
+
+    def _reap_cables(self) -> int:
         if self._detached is None:
-            everything = (links.decode_link(payload) for payload in self._host.dump(links.all_links()))
-            count = sum(link.group == links.GONE_GROUP for link in everything)
+            count = sum(link.group == links.GONE_GROUP for link in self._all_links())
         else:
             count = len(self._detached)
         if count:
@@ -115,6 +119,20 @@ class Executor:
                 raise refused("cannot delete detached interfaces", refusal)
         self._detached = []
         return count
+
+    def _reap_bridge(self) -> int:
+        if self._bridges is None:
+            gone = (link for link in self._all_links() if link.alias == links.GONE_ALIAS and link.kind == "bridge")
+            self._bridges = [link.index for link in gone]
+        if not self._bridges:
+            return 0
+        refusal = self._host.change(links.delete_link(self._bridges.pop())).get(0)
+        if refusal is not None and refusal.errno != errno.ENODEV:
+            raise refused("cannot delete a detached bridge", refusal)
+        return 1
+
+    def _all_links(self) -> Iterator[links.Link]:
+        return (links.decode_link(payload) for payload in self._host.dump(links.all_links()))
 
     def _run(self, run: Sequence[Step], locate: Locate) -> None:
         lane, place = _lane(run[0])
@@ -146,16 +164,25 @@ class Executor:
         """
         start = 0
         for index, op in enumerate(ops):
-            if not isinstance(op.item, Veth):
+            if op.verb is Verb.REMOVE:
+                self._note_detached(op.item)
+            if not isinstance(op.item, Veth) or op.verb is not Verb.ADD:
                 continue
-            end = (op.item.netns, op.item.peer_ifname)
-            if op.verb is Verb.REMOVE and self._detached is not None:
-                self._detached.append(end)
-            if op.verb is Verb.ADD and (self._detached is None or end in self._detached):
+            end = op.item.netns, op.item.peer_ifname
+            if self._detached is None or end in self._detached:
                 self._change_links(self._host, ops[start:index], locate, start)
-                self.reap()
+                self._reap_cables()
                 start = index
         self._change_links(self._host, ops[start:], locate, start)
+
+    def _note_detached(self, item: Item) -> None:
+        match item:
+            case Bridge():
+                self._bridges = None
+            case Veth() if self._detached is not None:
+                self._detached.append((item.netns, item.peer_ifname))
+            case Joint() if self._detached is not None:
+                self._detached.append((HOST, item.far_ifname))
 
     def _change_namespace(self, op: Op) -> None:
         assert isinstance(op.item, Netns), op

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from atoll.kernel import inet, links, netns, sysctl
-from atoll.kernel.look import OURS, LinkNames
+from atoll.kernel.look import LinkNames
 from atoll.kernel.rtnetlink import RouteSocket
 from atoll.model.addresses import Family, IPNetwork
 from atoll.model.facts import HostFacts
-from atoll.model.items import ROUTE_PROTOCOL
+from atoll.model.items import OURS, ROUTE_PROTOCOL
 from atoll.model.ports import PortRange
 
 _BRIDGE_NF_CALL: Mapping[Family, str] = MappingProxyType(

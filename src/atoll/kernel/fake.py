@@ -12,6 +12,7 @@ from atoll.kernel.kernel import Count, Locate, RuleCount, StepFailed
 from atoll.model.firewall import SETS
 from atoll.model.items import (
     HOST,
+    OURS,
     Address,
     Bridge,
     Element,
@@ -30,7 +31,6 @@ from atoll.model.ops import Announce, FlushConntrack, Op, Step, Verb
 
 _MTU_BYTES = 1500
 """Of a link whose item leaves it to the kernel: ETH_DATA_LEN, linux/if_ether.h."""
-_OURS = "atoll:"
 
 
 class FakeKernel:
@@ -45,6 +45,7 @@ class FakeKernel:
         self._paths = set(namespaces)
         self._table = False
         self._detached = 0
+        self._bridges = 0
 
     def appear(self, *items: Item) -> None:
         """Somebody else makes these, in the place of what has their keys."""
@@ -72,7 +73,11 @@ class FakeKernel:
 
     def reap(self) -> int:
         """See Kernel."""
-        count, self._detached = self._detached, 0
+        if self._detached:
+            count, self._detached = self._detached, 0
+            return count
+        count = min(self._bridges, 1)
+        self._bridges -= count
         return count
 
     def purge(self) -> None:
@@ -147,8 +152,10 @@ class FakeKernel:
                 return
             case Netns():
                 self._paths.discard(item.path)
-            case Veth():
+            case Veth() | Joint():
                 self._detached += 1
+            case Bridge():
+                self._bridges += 1
         drop_with(self._state, item)
 
     def _reaches(self, netns: str, locate: Locate) -> bool:
@@ -171,7 +178,7 @@ def _seen(item: Item, places: set[str]) -> Item | None:
     match item:
         case Netns() | Sysctl():
             return None
-        case Bridge() | Veth() | Joint() if not item.alias.startswith(_OURS):
+        case Bridge() | Veth() | Joint() if not item.alias.startswith(OURS):
             return None
         case Veth() if item.netns not in places:
             return _with_mtu(replace(item, netns=HOST), None)

@@ -58,7 +58,10 @@ class Kernel(Protocol):
         ...
 
     def reap(self) -> int:
-        """Finish what removals left for later (detached veths are deleted in groups); returns how many."""
+        """Finish some of what removals left for later: all detached veths, or else one bridge; returns how many.
+
+        Waits for the kernel, some 20 ms. Nothing is left when it returns 0.
+        """
         ...
 
     def purge(self) -> None:

@@ -15,9 +15,10 @@ from atoll.model.items import Bridge, Interface, Joint, Veth
 from atoll.model.options import MTU_MIN_V6_BYTES
 
 GONE_ALIAS = "atoll:gone"
-"""Alias of a detached veth that waits to be deleted."""
+"""Alias of a detached link that waits to be deleted."""
 GONE_GROUP = 0xA701
-"""Link group of detached veths: one message deletes them all."""
+"""Link group of detached veths: one message deletes them all, and waits for the kernel as for one. Bridges have
+nothing of that: br_multicast_dev_del waits for each by itself (rcu_barrier)."""
 
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _IFINFO = struct.Struct("=BxHiII")
@@ -232,15 +233,24 @@ def set_down(index: int) -> tuple[Request, ...]:
 
 
 def delete_link(index: int) -> tuple[Request, ...]:
-    """Delete a link: waits some 20 ms for the kernel."""
+    """Delete a link: waits some 20 ms for the kernel, all the time with the lock that every change of links needs."""
     return (Request(_DELLINK, _IFINFO.pack(0, 0, index, 0, 0)),)
 
 
 def detach(index: int) -> tuple[Request, ...]:
     """Cut a veth off at once and leave its name free; `delete_gone` deletes it."""
-    parts = (attribute(_MASTER, _U32.pack(0)), _alias(GONE_ALIAS), attribute(_GROUP, _U32.pack(GONE_GROUP)))
+    return _set_aside(index, attribute(_MASTER, _U32.pack(0)), attribute(_GROUP, _U32.pack(GONE_GROUP)))
+
+
+def detach_bridge(index: int) -> tuple[Request, ...]:
+    """Take a bridge out of service at once and leave its name free; its addresses stay, `delete_link` deletes it."""
+    return _set_aside(index)
+
+
+def _set_aside(index: int, *parts: bytes) -> tuple[Request, ...]:
     # Renamed when it is down: before Linux 6.2 an interface that is up can't be.
-    return (_set(index, up=False, parts=parts), _set(index, parts=(_name(f"ag{index:x}"),)))
+    down = _set(index, up=False, parts=(*parts, _alias(GONE_ALIAS)))
+    return (down, _set(index, parts=(_name(f"ag{index:x}"),)))
 
 
 def delete_gone() -> Request:

@@ -13,6 +13,7 @@ from atoll.kernel.rtnetlink import Refusal, RouteSocket
 from atoll.model.addresses import Family, family_of
 from atoll.model.items import (
     FAR,
+    OURS,
     ROUTE_PROTOCOL,
     Address,
     Bridge,
@@ -26,9 +27,6 @@ from atoll.model.items import (
 )
 
 _Item = TypeVar("_Item")
-
-OURS = "atoll:"
-"""What the alias of every link of ours starts with."""
 
 
 class LinkNames:

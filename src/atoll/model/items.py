@@ -20,6 +20,9 @@ from atoll.model.addresses import IPAddress, IPInterface, IPNetwork
 HOST = ""
 """The netns of the daemon itself."""
 
+OURS = "atoll:"
+"""What the alias of every link of ours starts with."""
+
 FAR = ":far"
 """What the alias of a joint's far end ends with."""
 
@@ -270,4 +273,4 @@ def state_of(*items: Item) -> State:
 
 def owner_alias(kind: str, object_id: str) -> str:
     """The interface alias (IFLA_IFALIAS) that marks a link as ours: `atoll:network:ID`."""
-    return f"atoll:{kind}:{object_id}"
+    return f"{OURS}{kind}:{object_id}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from atoll.model.items import (
     FENCES,
     HOST,
+    OURS,
     Address,
     Bridge,
     Element,
@@ -32,9 +33,9 @@ def diff(desired: State, observed: State, reason: Reason = lambda item: "") -> t
     """What turns `observed` into `desired`. Every key of `observed` must be ours to remove.
 
     What disappears by itself with a link or a namespace is not removed one by one, and what was on
-    a cable that has to be replaced counts as absent. Shared sysctls are never taken back.
+    a link that has to be replaced counts as absent. Shared sysctls are never taken back.
     """
-    replaced = _cables_to_replace(desired, observed)
+    replaced = _links_to_replace(desired, observed)
     gone = _Gone(replaced.values())
     readdressed = _readdressed(desired, observed)
     left = {
@@ -72,11 +73,14 @@ def _rank(item: Item) -> int:
     return item.rank
 
 
-def _cables_to_replace(desired: State, observed: State) -> dict[Key, Veth | Joint]:
-    # A pair whose inner end is elsewhere, gone or of another MAC can't be mended: it is made anew.
-    replaced: dict[Key, Veth | Joint] = {}
+def _links_to_replace(desired: State, observed: State) -> dict[Key, Bridge | Veth | Joint]:
+    # A pair whose inner end is elsewhere, gone or of another MAC can't be mended: it is made anew. So is what another
+    # object of ours left under the name.
+    replaced: dict[Key, Bridge | Veth | Joint] = {}
     for key, there in observed.items():
         wanted = desired.get(key)
+        if isinstance(there, Bridge | Veth | Joint) and there.alias.startswith(OURS) and _is_anothers(there, wanted):
+            replaced[key] = there
         if isinstance(there, Joint) and isinstance(wanted, Joint) and there.far_ifname != wanted.far_ifname:
             replaced[key] = there
         if not isinstance(there, Veth) or not isinstance(wanted, Veth):
@@ -86,6 +90,10 @@ def _cables_to_replace(desired: State, observed: State) -> dict[Key, Veth | Join
         if moved or (inner in desired and inner not in observed):
             replaced[key] = there
     return replaced
+
+
+def _is_anothers(there: Bridge | Veth | Joint, wanted: Item | None) -> bool:
+    return isinstance(wanted, Bridge | Veth | Joint) and there.alias != wanted.alias
 
 
 def _readdressed(desired: State, observed: State) -> frozenset[str]:

@@ -13,7 +13,7 @@ from atoll.kernel.diagnosis.features import absent_features
 from atoll.kernel.diagnosis.managers import read_managers
 from atoll.kernel.diagnosis.rulesets import read_ruleset
 from atoll.kernel.listeners import BoundSocket, holder_of, listeners
-from atoll.kernel.look import OURS, LinkNames
+from atoll.kernel.look import LinkNames
 from atoll.kernel.rtnetlink import RouteSocket
 from atoll.model.addresses import Family
 from atoll.model.hostview import (
@@ -25,7 +25,7 @@ from atoll.model.hostview import (
     RouteView,
     Usage,
 )
-from atoll.model.items import ROUTE_PROTOCOL
+from atoll.model.items import OURS, ROUTE_PROTOCOL
 from atoll.model.ports import PortBinding
 
 _Found = TypeVar("_Found")
