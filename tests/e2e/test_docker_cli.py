@@ -13,7 +13,7 @@ from docker.errors import APIError, NotFound
 from docker.types import IPAMConfig, IPAMPool
 
 from tests.support.daemon import DaemonHost, daemon_host
-from tests.support.dockerd import SCRIPTS
+from tests.support.dockerd import docker_command
 
 MTU = "com.docker.network.driver.mtu"
 Cli = Callable[..., str]
@@ -53,15 +53,6 @@ def make_cli(host: DaemonHost, directory: Path, version: str) -> Cli:
         return (done.stderr if fails else done.stdout).strip()
 
     return run
-
-
-def docker_command() -> str:
-    """The machine's docker command; without one, Debian's, unpacked."""
-    installed = Path("/usr/local/bin/docker")
-    if installed.exists():
-        return str(installed)
-    unpacked = subprocess.run([SCRIPTS / "unpack"], capture_output=True, text=True, check=True).stdout.strip()
-    return f"{unpacked}/usr/bin/docker"
 
 
 def inspect(cli: Cli, network: str) -> dict[str, Any]:

@@ -21,6 +21,15 @@ READY_TIMEOUT_S = 60
 IMAGE = "busybox:test"
 
 
+def docker_command() -> str:
+    """The machine's docker command; without one, Debian's, unpacked."""
+    installed = Path("/usr/local/bin/docker")
+    if installed.exists():
+        return str(installed)
+    unpacked = subprocess.run([SCRIPTS / "unpack"], capture_output=True, text=True, check=True).stdout.strip()
+    return f"{unpacked}/usr/bin/docker"
+
+
 class Dockerd:
     """A running dockerd; every request is pinned to its version unless the target begins with one."""
 

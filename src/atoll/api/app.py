@@ -17,6 +17,7 @@ from atoll.api.image_routes import ImageRoutes
 from atoll.api.middleware import answer_errors, name_engine
 from atoll.api.network_routes import NetworkRoutes
 from atoll.api.system_routes import SystemRoutes
+from atoll.api.usage_routes import UsageRoutes
 from atoll.api.volume_routes import VolumeRoutes
 from atoll.errors import Unsupported
 
@@ -39,6 +40,7 @@ def make_app(backend: Backend) -> web.Application:
         ContainerRoutes(backend),
         ContainerStreamRoutes(backend),
         ExecRoutes(backend),
+        UsageRoutes(backend),
         ArchiveRoutes(backend),
         ImageRoutes(backend),
         VolumeRoutes(backend),

@@ -109,12 +109,13 @@ class AtollRoutes:
     async def purge(self, request: web.Request) -> web.Response:
         """Remove everything ever made, and end the daemon."""
         dry_run = is_dry_run(request)
+        containers, images = (0, 0) if dry_run else await self._backend.runtime.purge()
         outcome = await run_slices(self._queue, self._engine.purge, dry_run=dry_run)
         if dry_run:
             return respond_plan(outcome)
         self._backend.stop()
         networks, sandboxes = (sum(counts) for counts in zip(*outcome.value, strict=True))
-        return respond({"Networks": networks, "Sandboxes": sandboxes})
+        return respond({"Networks": networks, "Sandboxes": sandboxes, "Containers": containers, "Images": images})
 
     async def _open(self, request: web.Request, verb: Callable[..., Outcome[None]]) -> web.Response:
         body = decode_body(await body_of(request), _Allow)

@@ -51,7 +51,8 @@ class ImageRoutes:
         """All images that the filters let through, the newest first."""
         shown = parse_image_filters(request.query.get("filters", ""), self._images.find)
         version = version_of(request)
-        return respond([encode_image_line(image, version) for image in self._images.images() if shown(image)])
+        found = (shown(image) for image in self._images.images())
+        return respond([encode_image_line(image, version) for image in found if image is not None])
 
     async def inspect(self, request: web.Request) -> web.Response:
         """One image."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -54,22 +55,28 @@ def encode_image_line(image: Image, version: ApiVersion, *, containers: int = -1
     return body if version >= _VIRTUAL_SIZE_UNTIL else {**body, "VirtualSize": image.size_bytes}
 
 
-def parse_image_filters(text: str, find: Callable[[str], Image]) -> Callable[[Image], bool]:
-    """Which images are listed. `find` raises NotFound. Raises InvalidRequest, NotFound."""
+def parse_image_filters(text: str, find: Callable[[str], Image]) -> Callable[[Image], Image | None]:
+    """What is listed of an image: itself with the names that were asked for, or nothing.
+
+    `find` raises NotFound. Raises InvalidRequest, NotFound.
+    """
     filters = parse_filters(text, known=_KEYS)
     dangling = filters.flag("dangling")
     patterns = filters.values.get("reference")
     older = [find(name).created_ns for name in filters.values.get("before", ())]
     newer = [find(name).created_ns for name in filters.values.get("since", ())]
 
-    def shown(image: Image) -> bool:
-        return (
+    def shown(image: Image) -> Image | None:
+        wanted = (
             (dangling is None or dangling is not bool(image.tags))
             and filters.labelled("label", image.config.labels)
-            and (patterns is None or any(_fits(name, pattern) for name in image.tags for pattern in patterns))
             and all(image.created_ns < moment for moment in older)
             and all(image.created_ns > moment for moment in newer)
         )
+        if patterns is None or not wanted:
+            return image if wanted else None
+        tags = tuple(name for name in image.tags if any(_fits(name, pattern) for pattern in patterns))
+        return replace(image, tags=tags, digests=()) if tags else None
 
     return shown
 

@@ -91,7 +91,7 @@ class Engine:
         self.disconnect = self._sandboxes.disconnect
         self.keep_container = containers.keep
         self.drop_container = containers.drop
-        self.create_container_sandbox = containers.create_sandbox
+        self.create_container_sandbox = self._unless_purged(containers.create_sandbox)
         self.release_container_sandbox = containers.release_sandbox
         self.follow_names = self._context.follow_names
         self.renew_names = self._context.start_names

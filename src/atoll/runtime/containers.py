@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from atoll.errors import InvalidRequest, Unsupported, WrongState
+from atoll.errors import InvalidRequest, Unavailable, Unsupported, WrongState
 from atoll.model.container import Container, ContainerRequest, Limits, RestartPolicy, Status
 from atoll.model.names import parse_name, short_id, shown
 from atoll.runtime.bundle.effective import effective
@@ -61,6 +61,8 @@ class Containers:
         self._registry = runs.registry
         self._mounting = mounting
         self.under_way: set[asyncio.Task[Any]] = set()
+        self.purging = False
+        """Everything is being removed: nothing is made or started."""
 
     def all(self) -> tuple[Container, ...]:
         """All records, the newest first."""
@@ -78,6 +80,7 @@ class Containers:
     @finished
     async def create(self, request: ContainerRequest, *, name: str) -> Container:
         """Make a container called `name`, not its processes. Raises NotFound (image), NameTaken, InvalidRequest."""
+        self._check_open()
         container_id = self._runs.clock.new_id()
         self._registry.claim_name(parse_name("container", name), container_id)
         try:
@@ -107,6 +110,7 @@ class Containers:
     @finished
     async def start(self, reference: str) -> bool:
         """Start a container; False when it runs already. Raises WrongState, StartFailed and what its network raises."""
+        self._check_open()
         entry = self._registry.find(reference)
         async with entry.lock:
             if entry.removed:
@@ -308,6 +312,10 @@ class Containers:
         """Finish what is under way, and stop waiting. The containers run on."""
         await asyncio.gather(*self.under_way, return_exceptions=True)
         await self._runs.close()
+
+    def _check_open(self) -> None:
+        if self.purging:
+            raise Unavailable("everything is being removed: nothing can be made meanwhile", hint="atoll up, afterwards")
 
     def _running(self, reference: str) -> Container:
         container = self.find(reference)

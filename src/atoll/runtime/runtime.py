@@ -19,6 +19,7 @@ from atoll.runtime.mounting import Mounting
 from atoll.runtime.parts import ContainerEvent, ContainerNetwork, ContainerRecords
 from atoll.runtime.places import Places
 from atoll.runtime.preparing import Preparer
+from atoll.runtime.purging import purge
 from atoll.runtime.recovery import recover
 from atoll.runtime.registry import Entry, Registry
 from atoll.runtime.runs import Clock, Runs
@@ -77,6 +78,11 @@ class Runtime:
         """Finish what is under way. Containers and processes run on."""
         await self.containers.close()
         await self.execs.close()
+
+    async def purge(self) -> tuple[int, int]:
+        """Remove every container, image and volume; how many containers and images. Nothing is made from then on."""
+        self.containers.purging = True
+        return await purge(self.containers, self.images, self.places)
 
     def logs(self, reference: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
         """What a container has written, and with `follow` what it will until it ends. Raises NotFound."""

@@ -41,13 +41,17 @@ class Volumes:
         return tuple(self._read(path.name) for path in sorted(self._directory.iterdir()) if (path / "_data").is_dir())
 
     def find(self, name: str) -> Volume:
-        """The volume of this name. Raises NotFound, InvalidRequest."""
-        if not (self._directory / parse_name("volume", name) / "_data").is_dir():
+        """The volume of this name. Raises NotFound, also for what can't be one."""
+        try:
+            there = self.has(name)
+        except InvalidRequest:
+            there = False
+        if not there:
             raise NotFound(f"get {name}: no such volume", hint="atoll volume ls", subject=name)
         return self._read(name)
 
     def has(self, name: str) -> bool:
-        """Whether it is there."""
+        """Whether it is there. Raises InvalidRequest."""
         return (self._directory / parse_name("volume", name) / "_data").is_dir()
 
     def create(

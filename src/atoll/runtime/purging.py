@@ -1,0 +1,45 @@
+"""Taking away everything that a runtime ever made."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from pathlib import Path
+
+from atoll.errors import AtollError
+from atoll.runtime.containers import Containers
+from atoll.runtime.images.store import ImageStore
+from atoll.runtime.places import Places
+
+DEFAULT_CGROUP = "/atoll"
+"""The cgroup below which those of containers are, unless they ask for another."""
+_CGROUPS = Path("/sys/fs/cgroup")
+
+_log = logging.getLogger(__name__)
+
+
+async def purge(containers: Containers, images: ImageStore, places: Places) -> tuple[int, int]:
+    """Remove all containers, images and volumes with their directories: how many containers and images.
+
+    Goes on past what fails, which is in the log. Nothing may be made meanwhile.
+    """
+    records, kept = containers.all(), images.images()
+    for container in records:
+        try:
+            await containers.remove(container.id, force=True, volumes=True)
+        except (AtollError, OSError):
+            _log.exception("container %s is not all gone", container.name)
+    left = {container.name for container in containers.all()}
+    if not left:
+        for directory in (places.images, places.volumes, places.containers, places.bundles, places.runtimes):
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+    for parent in {DEFAULT_CGROUP, *(record.host.cgroup_parent for record in records if record.host.cgroup_parent)}:
+        remove_empty_cgroups(parent)
+    return len(records) - len(left), len(kept)
+
+
+def remove_empty_cgroups(parent: str) -> None:
+    """Remove a parent of containers' cgroups in every hierarchy, where nothing is below it any more."""
+    for hierarchy in (_CGROUPS, *_CGROUPS.iterdir()):
+        with contextlib.suppress(OSError):
+            (hierarchy / parent.lstrip("/")).rmdir()
