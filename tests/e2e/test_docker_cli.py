@@ -190,8 +190,8 @@ def test_version_and_info(cli: Cli) -> None:
     assert cli("info", "--format", "{{.Plugins.Network}}") == "[bridge host null]"
 
 
-def test_containers_are_refused_with_a_word(cli: Cli) -> None:
-    assert "sandboxes stand where Docker has containers" in cli("ps", fails=True)
+def test_what_is_not_served_is_refused_with_a_word(cli: Cli) -> None:
+    assert "not in this version" in cli("swarm", "init", fails=True)
 
 
 @pytest.fixture
