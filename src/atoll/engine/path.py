@@ -157,7 +157,7 @@ class Path:
         owned = self._kernel.owned()
         known: State = {key: item for key, item in before.items() if owned and isinstance(item, Element)}
         for key, item in after.items():
-            if isinstance(item, Sysctl) and item.netns in made and is_fresh(item):
+            if isinstance(item, Sysctl) and item.netns in made and is_fresh(item, ipv6=_begins_with_ipv6(after, item)):
                 known[key] = item
         unknown = [
             item
@@ -224,6 +224,11 @@ class Path:
         wanted = self.compiled(scope) | state_of(*compile_loopbacks(self.world, scope))
         observed = self._kernel.observe(wanted.values(), locate_in(self.world))
         return diff(wanted, observed, reason_in(self.world))
+
+
+def _begins_with_ipv6(state: State, item: Sysctl) -> bool:
+    netns = state.get(("netns", item.netns))
+    return isinstance(netns, Netns) and netns.ipv6
 
 
 def _namespace_of(item: Item) -> str:

@@ -193,8 +193,8 @@ class Executor:
             netns.delete(op.before.path)
         spare = self._spares.take()
         if spare is None:
-            netns.make(op.item.path, self._view)
-        elif netns.make(op.item.path, ready=spare.descriptor):
+            netns.make(op.item.path, self._view, ipv6=op.item.ipv6)
+        elif spare.mount(op.item.path, ipv6=op.item.ipv6):
             self._fresh[op.item.id] = spare
         else:
             spare.close()

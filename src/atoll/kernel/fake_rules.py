@@ -11,7 +11,7 @@ from dataclasses import replace
 from atoll.errors import KernelError
 from atoll.kernel.describe import step_words
 from atoll.model.addresses import Family, family_of
-from atoll.model.fresh import INTERFACE_SYSCTLS
+from atoll.model.fresh import interface_sysctls
 from atoll.model.items import (
     HOST,
     Address,
@@ -70,7 +70,8 @@ def settle(state: State, item: Item) -> None:
             if inner.key not in state:
                 state[inner.key] = inner
                 conf = f"net/ipv6/conf/{item.peer_ifname}"
-                for name, value in INTERFACE_SYSCTLS.items():
+                made = state.get(("netns", item.netns))
+                for name, value in interface_sysctls(ipv6=isinstance(made, Netns) and made.ipv6).items():
                     settle(state, Sysctl(item.netns, f"{conf}/{name}", value))
         case Bridge():
             there = state.get(item.key)

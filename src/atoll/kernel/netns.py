@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from atoll.errors import InvalidRequest, KernelError, Unsupported
 from atoll.kernel import sysctl
-from atoll.model.fresh import INTERFACE_SYSCTLS
+from atoll.model.fresh import interface_sysctls
 from atoll.model.names import shown
 from atoll.model.sandbox import NetnsEvidence
 
@@ -45,11 +45,11 @@ _IFREQ_FLAGS = struct.Struct("=16sH22x")
 STACKED_MOUNTS_MAX = 8
 """How many mounts over one another `delete` takes away."""
 
+_DEFAULTS = "net/ipv6/conf/default"
 _FRESH: Mapping[str, str] = MappingProxyType(
     {
         "net/ipv4/ping_group_range": "0 2147483647",
         "net/ipv4/ip_unprivileged_port_start": "0",
-        **{f"net/ipv6/conf/default/{name}": value for name, value in INTERFACE_SYSCTLS.items()},
         "net/ipv6/conf/all/accept_ra": "0",
         "net/bridge/bridge-nf-call-iptables": "0",
         "net/bridge/bridge-nf-call-ip6tables": "0",
@@ -152,12 +152,12 @@ def exists(path: str) -> bool:
         return False
 
 
-def make(path: str, view: sysctl.View | None = None, ready: int | None = None) -> bool:
+def make(path: str, view: sysctl.View | None = None, ready: int | None = None, *, ipv6: bool = False) -> bool:
     """Make a namespace mounted at `path`, loopback up, with the sysctls of a container; False when one was there.
 
-    It stays then. The mount comes last: a namespace that can be seen is complete. Sysctls are set through
-    `view` when it is given. `ready` is a descriptor of such a namespace, which then is mounted there.
-    Raises KernelError.
+    It stays then. The mount comes last: a namespace that can be seen is complete. Sysctls are set through `view` when
+    given. `ready` is a descriptor of such a namespace, which then is mounted there. Interfaces begin with `ipv6` or
+    without. Raises KernelError.
     """
     if exists(path):
         return False
@@ -170,7 +170,7 @@ def make(path: str, view: sysctl.View | None = None, ready: int | None = None) -
 
     def make_here() -> None:
         _check(_LIBC.unshare(_CLONE_NEWNET), f"cannot make the namespace {path}")
-        furnish(view)
+        furnish(view, ipv6=ipv6)
         _mount(b"/proc/thread-self/ns/net", path)
 
     try:
@@ -195,12 +195,24 @@ def _make_file(path: str, directory: str) -> None:
     os.close(descriptor)
 
 
-def furnish(view: sysctl.View | None = None) -> None:
+def furnish(view: sysctl.View | None = None, *, ipv6: bool = False) -> None:
     """Give the calling thread's new namespace loopback and the sysctls of a container. Raises KernelError."""
     _loopback_up()
-    for name, value in _FRESH.items():
+    defaults = {f"{_DEFAULTS}/{name}": value for name, value in interface_sysctls(ipv6=ipv6).items()}
+    for name, value in {**_FRESH, **defaults}.items():
         with suppress(FileNotFoundError):
             sysctl.write(name, value, view)
+
+
+def open_ipv6_switch() -> int | None:
+    """A descriptor that says, by "0" or "1" written to it, whether interfaces of this namespace begin without IPv6.
+
+    It stays of the calling thread's namespace, whoever writes. None where the kernel has no IPv6.
+    """
+    try:
+        return os.open(f"{sysctl.ROOT}{_DEFAULTS}/disable_ipv6", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
 
 
 def _mount(source: bytes, path: str) -> None:

@@ -6,6 +6,7 @@ made, so that a process which makes no namespace has none lying about.
 
 import logging
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -23,15 +24,24 @@ SPARES_MAX = 4
 
 @dataclass(frozen=True, slots=True)
 class Spare:
-    """A new namespace as `netns.make` makes them: a descriptor of it, and a socket inside. Both are the taker's."""
+    """A new namespace as `netns.make` makes them: a descriptor of it, and a socket inside. All is the taker's."""
 
     descriptor: int
     socket: RouteSocket
+    ipv6_switch: int | None
+
+    def mount(self, path: str, *, ipv6: bool) -> bool:
+        """As `netns.make`."""
+        if ipv6 and self.ipv6_switch is not None:
+            os.write(self.ipv6_switch, b"0")
+        return netns.make(path, ready=self.descriptor)
 
     def close(self) -> None:
         """Let go of the namespace: it ends here unless it was mounted."""
         self.socket.close()
         os.close(self.descriptor)
+        if self.ipv6_switch is not None:
+            os.close(self.ipv6_switch)
 
 
 class Spares:
@@ -80,9 +90,11 @@ class Spares:
 
 def _spare(view: View) -> Spare:
     netns.furnish(view)
-    descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return Spare(descriptor, RouteSocket())
-    except BaseException:
-        os.close(descriptor)
-        raise
+    with ExitStack() as opened:
+        descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, descriptor)
+        socket = RouteSocket()
+        opened.callback(socket.close)
+        spare = Spare(descriptor, socket, netns.open_ipv6_switch())
+        opened.pop_all()
+    return spare

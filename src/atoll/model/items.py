@@ -34,11 +34,15 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Netns:
-    """A network namespace that we made, mounted at `path`, loopback up."""
+    """A network namespace that we made, mounted at `path`, loopback up.
+
+    `ipv6` is what interfaces begin with that come into it: see `model/fresh.py`. Once it is made that is not looked at.
+    """
 
     rank: ClassVar[int] = 0
     id: str
     path: str
+    ipv6: bool = False
 
     @property
     def key(self) -> Key:

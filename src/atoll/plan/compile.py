@@ -121,7 +121,7 @@ def compile_sandbox(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[I
     """A sandbox's namespace, its endpoints, its default routes and its published ports."""
     items: list[Item] = []
     if sandbox.kind is SandboxKind.MADE and sandbox.netns is not None:
-        items.append(Netns(sandbox.id, sandbox.netns.path))
+        items.append(Netns(sandbox.id, sandbox.netns.path, ipv6=facts.ipv6 and _all_have_ipv6(world, sandbox)))
     for endpoint in world.endpoints_of(sandbox.id):
         network = world.networks[endpoint.network_id]
         items.extend(_COMPILERS[network.driver].endpoint(network, endpoint, sandbox.id, facts))
@@ -135,6 +135,11 @@ def compile_sandbox(world: World, sandbox: Sandbox, facts: HostFacts) -> tuple[I
         items.append(Route(sandbox.id, _DEFAULT[family], endpoint.ifname, gateway=pool.gateway))
     items.extend(published(world, sandbox))
     return tuple(items)
+
+
+def _all_have_ipv6(world: World, sandbox: Sandbox) -> bool:
+    endpoints = [endpoint for endpoint in world.endpoints_of(sandbox.id) if endpoint.addresses]
+    return bool(endpoints) and all(endpoint.address(Family.V6) is not None for endpoint in endpoints)
 
 
 def _compile_segment(world: World, network_id: str, segment: int, facts: HostFacts) -> Iterable[Item]:
