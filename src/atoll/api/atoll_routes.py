@@ -109,10 +109,14 @@ class AtollRoutes:
     async def purge(self, request: web.Request) -> web.Response:
         """Remove everything ever made, and end the daemon."""
         dry_run = is_dry_run(request)
-        containers, images = (0, 0) if dry_run else await self._backend.runtime.purge()
-        outcome = await run_slices(self._queue, self._engine.purge, dry_run=dry_run)
         if dry_run:
-            return respond_plan(outcome)
+            return respond_plan(await run_slices(self._queue, self._engine.purge, dry_run=True))
+        try:
+            containers, images = await self._backend.runtime.purge()
+            outcome = await run_slices(self._queue, self._engine.purge)
+        except BaseException:
+            self._backend.runtime.reopen()
+            raise
         self._backend.stop()
         networks, sandboxes = (sum(counts) for counts in zip(*outcome.value, strict=True))
         return respond({"Networks": networks, "Sandboxes": sandboxes, "Containers": containers, "Images": images})

@@ -29,6 +29,8 @@ async def purge(containers: Containers, images: ImageStore, places: Places) -> t
             await containers.remove(container.id, force=True, volumes=True)
         except (AtollError, OSError):
             _log.exception("container %s is not all gone", container.name)
+    for image in kept:
+        await images.remove(f"sha256:{image.id}", users={}, force=True)
     left = {container.name for container in containers.all()}
     if not left:
         for directory in (places.images, places.volumes, places.containers, places.bundles, places.runtimes):

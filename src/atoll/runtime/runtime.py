@@ -80,9 +80,17 @@ class Runtime:
         await self.execs.close()
 
     async def purge(self) -> tuple[int, int]:
-        """Remove every container, image and volume; how many containers and images. Nothing is made from then on."""
+        """Remove every container, image and volume; how many containers and images.
+
+        Nothing is made from then on, unless it is `reopen`ed.
+        """
         self.containers.purging = True
         return await purge(self.containers, self.images, self.places)
+
+    def reopen(self) -> None:
+        """Go on after a purge that was broken off. Raises StoreCorrupt, OSError."""
+        self.images.load()
+        self.containers.purging = False
 
     def logs(self, reference: str, query: LogQuery, *, follow: bool = False) -> AsyncIterator[LogLine]:
         """What a container has written, and with `follow` what it will until it ends. Raises NotFound."""
