@@ -342,7 +342,7 @@ def test_purge_leaves_nothing_and_ends_the_daemon(own: DaemonHost) -> None:
     own.must("POST", "/networks/create", {"Name": "gone"})
     own.must("POST", "/atoll/sandboxes/create", {"Name": "box", "Publish": ["8080:80"]})
     own.must("POST", "/atoll/sandboxes/create", {"Name": "guest", "NetworkMode": "container:box"})
-    assert own.must("POST", "/atoll/purge") == {"Networks": 4, "Sandboxes": 2}
+    assert own.must("POST", "/atoll/purge") == {"Networks": 4, "Sandboxes": 2, "Containers": 0, "Images": 0}
     assert own.process is not None
     assert own.process.wait(timeout=5) == 0
     own.process = None

@@ -136,7 +136,10 @@ def _down(args: argparse.Namespace, client: Client) -> int:
 
 def _purge(args: argparse.Namespace, client: Client) -> int:
     status = _status(client)
-    question = "This removes every network and sandbox that atoll made, with all that is remembered of them. Go on?"
+    question = (
+        "This removes every network, sandbox, container, image and volume that atoll made, with all that is "
+        "remembered of them. Go on?"
+    )
     if args.dry_run:
         return _purge_steps(args, client, status)
     if not args.force and not confirm(question, "atoll purge"):
@@ -147,6 +150,8 @@ def _purge(args: argparse.Namespace, client: Client) -> int:
     pidfd = _pidfd(status["Pid"])
     removed = client.request("POST", "/atoll/purge")
     print(f"removed {removed['Networks']} networks and {removed['Sandboxes']} sandboxes")
+    if removed.get("Containers") or removed.get("Images"):
+        print(f"removed {removed['Containers']} containers and {removed['Images']} images")
     if pidfd is not None:
         _await_exit(pidfd, status["Pid"])
     return 0

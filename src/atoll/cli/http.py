@@ -56,6 +56,34 @@ class Client:
                 raise self._lost(error) from None
         return _decode(content) if content.strip() else {}
 
+    def begin(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """Send a request and wait for the head of its answer; the parts of its body, as they come."""
+        connection = self._connect(None)
+        try:
+            answer, headers = self._exchange(connection, method, path, None, query)
+        except (OSError, EOFError, ValueError) as error:
+            connection.close()
+            raise self._lost(error) from None
+        return self._parts(connection, answer, headers)
+
+    def _parts(self, connection: socket.socket, answer: BinaryIO, headers: Mapping[str, str]) -> Iterator[bytes]:
+        with connection:
+            try:
+                yield from _chunks(answer) if _is_chunked(headers) else answer
+            except (ConnectionError, EOFError, ValueError) as error:
+                raise self._lost(error) from None
+
+    def hijack(self, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> socket.socket:
+        """POST a request whose connection then carries a process's streams: the connection, which is to be closed."""
+        connection = self._connect(None)
+        try:
+            # Unbuffered: what follows the head is no longer HTTP.
+            self._exchange(connection, "POST", path, body, query, upgrade=True)
+        except (OSError, EOFError, ValueError) as error:
+            connection.close()
+            raise self._lost(error) from None
+        return connection
+
     def stream(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Any]:
         """The JSON values of an endless answer, one a line, each as soon as it is there."""
         with self._connect(None) as connection:
@@ -89,17 +117,25 @@ class Client:
         return connection
 
     def _exchange(
-        self, connection: socket.socket, method: str, path: str, body: Any, query: Mapping[str, str] | None
+        self,
+        connection: socket.socket,
+        method: str,
+        path: str,
+        body: Any,
+        query: Mapping[str, str] | None,
+        *,
+        upgrade: bool = False,
     ) -> tuple[BinaryIO, dict[str, str]]:
         """Send the request and read the head of the answer. Raises ServerError for an error status."""
         target = path + ("?" + "&".join(f"{quote(k)}={quote(v)}" for k, v in query.items()) if query else "")
         content = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {target} HTTP/1.1\r\nHost: atoll\r\nAccept: {_ACCEPT}\r\nConnection: close\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: atoll\r\nAccept: {_ACCEPT}\r\n"
+        head += "Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrade else "Connection: close\r\n"
         head += f"Content-Length: {len(content)}\r\n"
         if content:
             head += "Content-Type: application/json\r\n"
         connection.sendall(head.encode() + b"\r\n" + content)
-        answer = connection.makefile("rb")
+        answer: Any = connection.makefile("rb", buffering=0 if upgrade else -1)
         status, headers = _read_head(answer)
         if status >= 400:
             raise _server_error(status, _content(answer, headers))
