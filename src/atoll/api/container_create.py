@@ -1,6 +1,7 @@
 """Docker's JSON for a new container, parsed to the model. Pure."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from atoll.api import container_body as body
@@ -8,7 +9,7 @@ from atoll.api.body import decode_body
 from atoll.api.container_body import words
 from atoll.api.container_mounts import parse_mounts
 from atoll.api.container_network import parse_network
-from atoll.errors import InvalidRequest, Unsupported
+from atoll.errors import InvalidRequest, NotFound, Unsupported
 from atoll.model.addresses import parse_address
 from atoll.model.container import (
     Container,
@@ -53,11 +54,16 @@ def parse_create(raw: bytes, known: Known) -> ContainerRequest:
     image = known.image(asked.image)
     network, mode = parse_network(asked, image, known.namespace)
     hostname = asked.hostname
+    for what, text in (("hostname", hostname), ("domain name", asked.domainname)):
+        if text:
+            check_word(what, text)
     if not hostname and mode == "host":
         hostname = known.hostname
     elif not hostname and network.join:
-        owner = known.container(network.join)
-        hostname = owner.config.hostname or short_id(owner.id)
+        # What is joined may be a sandbox that is no container's, which has no host name.
+        with suppress(NotFound):
+            owner = known.container(network.join)
+            hostname = owner.config.hostname or short_id(owner.id)
     host = replace(parse_host(asked.host_config, known.container), network_mode=mode)
     return ContainerRequest(_config(asked, hostname), host, network=network)
 
@@ -114,6 +120,18 @@ def parse_host(asked: body.Host, container: Callable[[str], Container]) -> HostC
         raise Unsupported(f"logging driver {shown(asked.log_config.type)} is not available", hint="leave it out")
     for server in asked.dns:
         parse_address("DNS server", server)
+    for what, texts in (
+        ("DNS search domain", asked.dns_search),
+        ("DNS option", asked.dns_options),
+        ("extra host", asked.extra_hosts),
+        ("cgroup parent", [asked.cgroup_parent] if asked.cgroup_parent else []),
+    ):
+        for text in texts:
+            check_word(what, text)
+    if ".." in asked.cgroup_parent.split("/"):
+        raise InvalidRequest(f"invalid cgroup parent {shown(asked.cgroup_parent)}: it leads up")
+    if asked.shm_size < 0:
+        raise InvalidRequest("SHM size can not be less than 0")
     seccomp, no_new_privileges = _security(asked.security_opt)
     return HostConfig(
         ipc=_sharing("IPC", asked.ipc_mode, container, default=SharingKind.SHAREABLE),
@@ -204,6 +222,12 @@ def _cgroupns(mode: str) -> SharingKind | None:
     if mode not in ("", "private", "host"):
         raise InvalidRequest(f"invalid cgroup namespace mode: {shown(mode)}", hint="use private or host")
     return SharingKind(mode) if mode else None
+
+
+def check_word(what: str, text: str) -> None:
+    """Raise InvalidRequest for a text that could not stand alone on a line of the files in /etc."""
+    if not text or not text.isprintable() or " " in text:
+        raise InvalidRequest(f"invalid {what} {shown(text)}: spaces and control characters can't be used")
 
 
 def _security(options: list[str]) -> tuple[str, bool]:

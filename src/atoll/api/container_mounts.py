@@ -33,7 +33,7 @@ def parse_mounts(asked: body.Host, container: Callable[[str], Container]) -> tup
 def parse_bind(text: str) -> Mount:
     """One `-v`: SOURCE:TARGET[:OPTIONS], or a TARGET alone for a volume without a name. Raises InvalidRequest."""
     parts = text.split(":")
-    if len(parts) > 3 or not all(parts[:2]):
+    if len(parts) > 3 or not all(parts[:2]) or "\0" in text:
         raise InvalidRequest(f"invalid volume specification: {shown(text)}", hint="write it as /here:/there:ro")
     source, target = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
     if not target.startswith("/"):
@@ -62,6 +62,8 @@ def _parse_spec(spec: body.MountSpec) -> Mount:
         raise Unsupported(f"mount type {shown(spec.type)} is not available", hint="use bind, volume or tmpfs") from None
     if not spec.target:
         raise InvalidRequest("invalid mount config: field Target must not be empty")
+    if kind is MountKind.BIND and "\0" in spec.source:
+        raise InvalidRequest(f"invalid mount config: source {shown(spec.source)} is no path")
     if kind is MountKind.BIND:
         return Mount(
             kind,

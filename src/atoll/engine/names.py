@@ -108,7 +108,7 @@ class Names:
             try:
                 failed = self._service.change(drop, put, self._askers(world, followed))
             except AtollError as error:
-                _log.info("names: told everything again: %s %s", error, error.detail)
+                _log.debug("names: told everything again: %s %s", error, error.detail)
                 self._all_due = True
             else:
                 others = {each: problem for each, problem in self.problems.items() if each not in followed}
