@@ -200,6 +200,30 @@ def test_terminal(docker: Docker) -> None:
         os.close(primary)
 
 
+def test_terminal_outlives_the_daemon(docker: Docker, named: Callable[[str], str]) -> None:
+    box = named("box")
+    primary, secondary = pty.openpty()
+    command = ("run", "--interactive", "--tty", "--name", box, "busybox", "sh")
+    shell = docker.start(*command, stdin=secondary, stdout=secondary, stderr=secondary)
+    try:
+        read_until(primary, "# ")
+        os.write(primary, b"kept=yes\n")
+        read_until(primary, "# ")
+        docker.host.kill9()
+        shell.wait(TERMINAL_S)
+        docker.host.start()
+        again = docker.start("attach", box, stdin=secondary, stdout=secondary, stderr=secondary)
+        os.write(primary, b"echo $kept$kept\n")
+        read_until(primary, "yesyes")
+        os.write(primary, bytes((16, 17)))
+        again.wait(TERMINAL_S)
+        assert show(docker, box, "{{.State.Status}}") == "running"
+    finally:
+        shell.kill()
+        os.close(secondary)
+        os.close(primary)
+
+
 def read_until(terminal: int, text: str) -> str:
     found, deadline = "", time.monotonic() + TERMINAL_S
     while text not in found:
