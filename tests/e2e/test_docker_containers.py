@@ -272,6 +272,8 @@ def test_images_have_names(docker: Docker) -> None:
     assert docker("image", "inspect", "--format", "{{json .RepoTags}}", "mine:1") == '["busybox:latest","mine:1"]'
     assert docker("images", "--format", "{{.Repository}}:{{.Tag}}", "mine") == "mine:1"
     assert docker("rmi", "mine:1") == "Untagged: mine:1"
+    assert "reclaimed space: 0B" in docker("image", "prune", "--force")
+    assert "busybox" in docker("images")
     assert "No such" in docker("inspect", "mine:1", code=1)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from atoll.api.backend import Backend
+from atoll.api.filters import parse_filters
 from atoll.api.http import Route, reference_of, respond, version_of
 from atoll.api.image_views import encode_image, encode_image_line, parse_image_filters
 from atoll.api.progress import Report, report_progress
@@ -19,6 +20,8 @@ from atoll.model.reference import Reference, parse_reference
 from atoll.runtime.images.bootstrap import bootstrap
 from atoll.runtime.images.load import import_root, load
 from atoll.runtime.images.pull import Credentials, pull
+
+_PRUNE_KEYS = frozenset({"dangling", "label"})
 
 
 class _Auth(msgspec.Struct, kw_only=True):
@@ -41,6 +44,7 @@ class ImageRoutes:
             ("GET", "/images/json", self.list),
             ("POST", "/images/create", self.create),
             ("POST", "/images/load", self.load),
+            ("POST", "/images/prune", self.prune),
             ("GET", f"{one}/json", self.inspect),
             ("POST", f"{one}/tag", self.tag),
             ("DELETE", one, self.remove),
@@ -71,6 +75,22 @@ class ImageRoutes:
         )
         lines: list[dict[str, str]] = [{"Untagged": name} for name in untagged]
         return respond(lines + [{"Deleted": f"sha256:{image_id}"} for image_id in deleted])
+
+    async def prune(self, request: web.Request) -> web.Response:
+        """Remove images without a name, with the filter `dangling=false` all that no container is of."""
+        filters = parse_filters(request.query.get("filters", ""), known=_PRUNE_KEYS)
+        named_too = filters.flag("dangling") is False
+        used = self._runtime.users_of_image()
+        lines: list[dict[str, str]] = []
+        reclaimed_bytes = 0
+        for image in self._images.images():
+            wanted = filters.labelled("label", image.config.labels) and (named_too or not image.tags)
+            if wanted and image.id not in used:
+                untagged, deleted = await self._images.remove(f"sha256:{image.id}", users={}, force=True)
+                lines += [{"Untagged": name} for name in untagged]
+                lines += [{"Deleted": f"sha256:{image_id}"} for image_id in deleted]
+                reclaimed_bytes += image.size_bytes
+        return respond({"ImagesDeleted": lines or None, "SpaceReclaimed": reclaimed_bytes})
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Pull an image from a registry, or make one out of a tar of a root (`fromSrc=-`)."""
