@@ -296,6 +296,22 @@ def test_containers_outlive_the_daemon(docker: Docker, named: Callable[[str], st
     docker("rm", web)
 
 
+def test_clients_do_not_hold_up_the_daemons_end(docker: Docker, named: Callable[[str], str]) -> None:
+    box = named("box")
+    docker("run", "--detach", "--name", box, "busybox", "sh", "-c", "while sleep 0.1; do echo tick; done")
+    verbs = (("logs", "--follow"), ("attach",), ("wait",))
+    clients = [docker.start(*verb, box, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for verb in verbs]
+    for client in clients[:2]:
+        assert client.stdout is not None and client.stdout.readline() == b"tick\n"
+    begun = time.monotonic()
+    assert docker.host.stop() == 0
+    assert time.monotonic() - begun < 1.5
+    for client in clients:
+        client.communicate(timeout=TERMINAL_S)
+    docker.host.start()
+    assert show(docker, box, "{{.State.Status}}") == "running"
+
+
 def test_sandbox_of_a_container_is_its_own(docker: Docker, named: Callable[[str], str]) -> None:
     box = named("box")
     docker("run", "--detach", "--name", box, "busybox", "sleep", "1000")

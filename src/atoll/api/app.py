@@ -14,6 +14,7 @@ from atoll.api.doctor import DoctorRoutes
 from atoll.api.exec_routes import ExecRoutes
 from atoll.api.http import Route
 from atoll.api.image_routes import ImageRoutes
+from atoll.api.lasting import Lasting
 from atoll.api.middleware import answer_errors, name_engine
 from atoll.api.network_routes import NetworkRoutes
 from atoll.api.system_routes import SystemRoutes
@@ -38,9 +39,6 @@ def make_app(backend: Backend) -> web.Application:
         SystemRoutes(backend),
         NetworkRoutes(backend),
         ContainerRoutes(backend),
-        ContainerStreamRoutes(backend),
-        ExecRoutes(backend),
-        UsageRoutes(backend),
         ArchiveRoutes(backend),
         ImageRoutes(backend),
         VolumeRoutes(backend),
@@ -48,6 +46,10 @@ def make_app(backend: Backend) -> web.Application:
         DoctorRoutes(backend),
     ):
         _add(app, routes.routes())
+    lasting = Lasting()
+    app.on_shutdown.append(lasting.end)
+    for streams in (ContainerStreamRoutes(backend), ExecRoutes(backend), UsageRoutes(backend)):
+        _add(app, lasting.routes(streams.routes()))
     _add(app, (("*", f"/{word}{{rest:(/.*)?}}", _unserved) for word in _UNSERVED))
     return app
 
