@@ -11,7 +11,6 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from socket import socket
-from typing import Any
 
 from atoll.kernel import links, netns, sysctl
 from atoll.kernel.nft.netlink import Kind
@@ -35,7 +34,8 @@ class Floor:
 
     def __init__(self, calls: list[Call], path: Path) -> None:
         self._calls = calls
-        (self._netns,) = (call.arguments[0] for call in calls if call.name == "make")
+        (made,) = (call for call in calls if call.name == "make")
+        self._netns, self._ipv6 = made.arguments[0], made.keywords["ipv6"]
         (change,) = (call.arguments[1] for call in calls if call.name == "commit")
         self._rows = _rows(change)
         self._store = _connect(path)
@@ -50,7 +50,7 @@ class Floor:
                 netns.run_in(self._netns, partial(_send_inside, list(group)))
             else:
                 for call in group:
-                    self._send(call.name, call.arguments)
+                    self._send(call)
         return time.perf_counter() - begun
 
     def detach(self) -> None:
@@ -68,12 +68,13 @@ class Floor:
         self._bound.clear()
         self._store.execute("DELETE FROM record")
 
-    def _send(self, name: str, arguments: tuple[Any, ...]) -> None:
-        match name:
+    def _send(self, call: Call) -> None:
+        arguments = call.arguments
+        match call.name:
             case "make":
-                netns.make(self._netns)
+                netns.make(self._netns, ipv6=self._ipv6)
             case "bind_port":
-                bound = bind_port(*arguments)
+                bound = bind_port(*arguments, **call.keywords)
                 assert bound is not None, arguments
                 self._bound.append(bound)
             case "commit":

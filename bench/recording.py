@@ -31,6 +31,7 @@ class Call:
 
     name: str
     arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
     inside: bool
 
 
@@ -42,12 +43,12 @@ def recorded() -> Iterator[list[Call]]:
     begun: list[str] = []
 
     def watch(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*arguments: Any) -> Any:
+        def watched(*arguments: Any, **keywords: Any) -> Any:
             if not begun:
-                calls.append(Call(name, arguments, inside=threading.get_ident() != engine))
+                calls.append(Call(name, arguments, keywords, inside=threading.get_ident() != engine))
             begun.append(name)
             try:
-                return function(*arguments)
+                return function(*arguments, **keywords)
             finally:
                 begun.pop()
 

@@ -101,8 +101,10 @@ def _addresses(world: World, network: Network, request: EndpointRequest) -> tupl
         asked[family_of(address)] = address
     found: list[IPInterface] = []
     for pool in network.pools:
-        # An IPv6 address that stands where the IPv4 one does has the same MAC whenever it is given out.
-        offset = int(found[0].ip) - int(found[0].network.network_address) if found else None
+        # An IPv6 address that stands where the IPv4 one does has the same MAC whenever it is given out. Beside one that
+        # was asked for it is the lowest, as Docker's.
+        chosen = found and family_of(found[0]) not in asked
+        offset = int(found[0].ip) - int(found[0].network.network_address) if chosen else None
         address = _one_address(world, network, pool, asked.get(pool.family), offset)
         found.append(interface_of(address, pool.subnet))
     return tuple(found)
