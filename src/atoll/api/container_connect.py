@@ -8,6 +8,8 @@ from atoll.model.container import Container
 from atoll.model.network import Network
 from atoll.model.sandbox import EndpointRequest, SandboxRequest
 
+_NONE = "none"
+
 
 class ContainerConnections:
     """Connects containers and disconnects them, whether they run or not."""
@@ -41,7 +43,9 @@ class ContainerConnections:
 
         def joined(record: Container) -> Container:
             asked = _asked(record)
-            return replace(record, network=replace(asked, endpoints=(*asked.endpoints, fresh)))
+            # One that was taken off its last network is on none only until the next.
+            kept = tuple(each for each in asked.endpoints if each.network != _NONE or record.host.network_mode == _NONE)
+            return replace(record, network=replace(asked, endpoints=(*kept, fresh)))
 
         await self._runtime.containers.set_network(container.id, joined)
         await self._runtime.renew_files(container.id)
@@ -59,7 +63,7 @@ class ContainerConnections:
             asked = _asked(record)
             kept = tuple(each for each in asked.endpoints if not _means(each, network))
             # None at all would mean the default one.
-            return replace(record, network=replace(asked, endpoints=kept or (EndpointRequest("none"),)))
+            return replace(record, network=replace(asked, endpoints=kept or (EndpointRequest(_NONE),)))
 
         await self._runtime.containers.set_network(container.id, left)
         await self._runtime.renew_files(container.id)
