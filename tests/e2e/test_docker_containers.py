@@ -128,6 +128,15 @@ def test_networks_of_one_that_runs_change(docker: Docker, named: Callable[[str],
         docker("network", "rm", "extra")
 
 
+def test_networks_of_one_that_does_not_run_change(docker: Docker, named: Callable[[str], str]) -> None:
+    box = named("box")
+    docker("create", "--name", box, "busybox", "ip", "-o", "-4", "address", "show", "eth0")
+    docker("network", "disconnect", "bridge", box)
+    docker("network", "connect", "--ip", "172.17.0.77", "bridge", box)
+    assert "already exists in network bridge" in docker("network", "connect", "bridge", box, code=1)
+    assert "172.17.0.77/16" in docker("start", "--attach", box)
+
+
 def test_namespace_of_another_is_joined(docker: Docker, named: Callable[[str], str]) -> None:
     web = named("web")
     docker("run", "--detach", "--name", web, *WEB)
