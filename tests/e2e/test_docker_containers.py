@@ -122,6 +122,10 @@ def test_networks_of_one_that_runs_change(docker: Docker, named: Callable[[str],
         docker("restart", "--time", "0", box)
         assert set(json.loads(show(docker, box, "{{json .NetworkSettings.Networks}}"))) == {"bridge", "extra"}
         docker("network", "disconnect", "extra", box)
+        docker("network", "disconnect", "bridge", box)
+        docker("restart", "--time", "0", box)
+        assert "eth0" not in docker("exec", box, "ip", "link")
+        docker("network", "connect", "bridge", box)
         assert set(json.loads(show(docker, box, "{{json .NetworkSettings.Networks}}"))) == {"bridge"}
     finally:
         docker.run("rm", "--force", box)

@@ -36,6 +36,7 @@ class ContainerConnections:
                 "network"
             )
         if container.id in world.sandboxes:
+            await self._leave_none(container)
             await self._queue.run(self._engine.connect, network.id, container.id, wanted)
         elif any(_means(each, network) for each in _asked(container).endpoints):
             raise Conflict(f"endpoint with name {container.name} already exists in network {network.name}")
@@ -44,11 +45,18 @@ class ContainerConnections:
         def joined(record: Container) -> Container:
             asked = _asked(record)
             # One that was taken off its last network is on none only until the next.
-            kept = tuple(each for each in asked.endpoints if each.network != _NONE or record.host.network_mode == _NONE)
+            kept = tuple(each for each in asked.endpoints if each.network != _NONE or _wants_none(record))
             return replace(record, network=replace(asked, endpoints=(*kept, fresh)))
 
         await self._runtime.containers.set_network(container.id, joined)
         await self._runtime.renew_files(container.id)
+
+    async def _leave_none(self, container: Container) -> None:
+        """Take one off the network none that is there only because it was started without any other."""
+        world = self._engine.world
+        there = [world.networks[endpoint.network_id].name for endpoint in world.endpoints_of(container.id)]
+        if _NONE in there and not _wants_none(container):
+            await self._queue.run(self._engine.disconnect, _NONE, container.id)
 
     async def disconnect(self, reference: str, container: Container, *, force: bool) -> None:
         """Take a container off a network. Raises NotFound, Conflict and what the engine raises."""
@@ -67,6 +75,10 @@ class ContainerConnections:
 
         await self._runtime.containers.set_network(container.id, left)
         await self._runtime.renew_files(container.id)
+
+
+def _wants_none(container: Container) -> bool:
+    return container.host.network_mode == _NONE
 
 
 def _asked(container: Container) -> SandboxRequest:
