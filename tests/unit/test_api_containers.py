@@ -149,6 +149,8 @@ def test_settings_are_shown_as_they_were_asked_for() -> None:
     ("host", "error"),
     [
         ({"Links": ["a:b"]}, Unsupported),
+        ({"DeviceRequests": [{"Count": -1}]}, Unsupported),
+        ({"VolumeDriver": "nfs"}, Unsupported),
         ({"LogConfig": {"Type": "syslog"}}, Unsupported),
         ({"RestartPolicy": {"Name": "sometimes"}}, InvalidRequest),
         ({"RestartPolicy": {"Name": "always"}, "AutoRemove": True}, InvalidRequest),

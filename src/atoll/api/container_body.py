@@ -143,6 +143,7 @@ class Host(Resources, kw_only=True, rename="pascal"):
     security_opt: list[str] = msgspec.field(default_factory=list)
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
+    device_requests: list[Any] = msgspec.field(default_factory=list)
     devices: list[Device] = msgspec.field(default_factory=list)
     ulimits: list[Ulimit] = msgspec.field(default_factory=list)
     sysctls: dict[str, str] = msgspec.field(default_factory=dict)

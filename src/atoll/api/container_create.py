@@ -116,6 +116,10 @@ def parse_host(asked: body.Host, container: Callable[[str], Container]) -> HostC
     """How a container runs on this host, but for its network. Raises InvalidRequest, Unsupported, NotFound."""
     if asked.links:
         raise Unsupported(f"cannot link to {asked.links[0]}", hint="use a network: its containers know their names")
+    if asked.device_requests:
+        raise Unsupported("cannot give devices by what they can do (--gpus)", hint="name them: --device /dev/...")
+    if asked.volume_driver not in ("", "local"):
+        raise Unsupported(f"volume driver {shown(asked.volume_driver)} is not known", hint="leave it out")
     if asked.log_config.type not in LOG_DRIVERS:
         raise Unsupported(f"logging driver {shown(asked.log_config.type)} is not available", hint="leave it out")
     for server in asked.dns:
