@@ -7,6 +7,7 @@ import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,17 @@ def test_input_reaches_the_process_and_ends(docker: Docker) -> None:
 def test_what_cannot_be_run_has_the_shells_exit_codes(docker: Docker, argv: tuple[str, ...], code: int) -> None:
     assert argv[0] in docker("run", "--rm", "busybox", *argv, code=code)
     assert docker("ps", "--all", "--quiet") == ""
+
+
+def test_a_limit_that_cannot_be_set_leaves_nothing(docker: Docker) -> None:
+    before = cgroups()
+    assert "cpuset" in docker("run", "--cpuset-cpus", "4000", "--name", "limited", "busybox", "true", code=125)
+    docker("rm", "limited")
+    assert cgroups() == before
+
+
+def cgroups() -> set[Path]:
+    return set(Path("/sys/fs/cgroup").glob("*/atoll/*")) | set(Path("/sys/fs/cgroup").glob("atoll/*"))
 
 
 def test_missing_image_is_told(docker: Docker) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atoll.model.container import Container
+from atoll.runtime import cgroups
 from atoll.runtime.places import Places
 from atoll.runtime.programs import ProgramFailed, found
 from atoll.runtime.supervise import conmon, process
@@ -124,6 +125,13 @@ class Launcher:
 
     async def kill(self, container: Container) -> None:
         """End whatever there is of the container's processes and of the runtime's traces. Raises ProgramFailed."""
+        try:
+            await self._kill(container)
+        finally:
+            # A runtime that could not set a limit forgets what it had made by then.
+            cgroups.remove_empty(cgroups.path_of(container))
+
+    async def _kill(self, container: Container) -> None:
         runc = self.runc(container)
         await runc.delete(container.id)
         pid = self.conmon_pid(container.id)

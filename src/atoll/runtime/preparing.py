@@ -13,6 +13,7 @@ from atoll.errors import InvalidRequest, WrongState
 from atoll.model.container import Container, Mount, MountKind, SharingKind
 from atoll.model.image import Image
 from atoll.model.names import short_id
+from atoll.runtime import cgroups
 from atoll.runtime.bundle.effective import Effective, effective
 from atoll.runtime.bundle.host import HostAbilities
 from atoll.runtime.bundle.spec import IdMap, Place, specification
@@ -130,7 +131,7 @@ class Preparer:
         return Place(
             root=str(self.places.root(container.id)),
             netns=view.netns,
-            cgroup=f"{container.host.cgroup_parent or '/atoll'}/{container.id}",
+            cgroup=cgroups.path_of(container),
             hostname=hostname_of(container),
             files={target: path for target, path in files.items() if target not in own},
             volumes=self._volumes(container),

@@ -1,19 +1,14 @@
 """Taking away everything that a runtime ever made."""
 
 import asyncio
-import contextlib
 import logging
 import shutil
-from pathlib import Path
 
 from atoll.errors import AtollError
+from atoll.runtime import cgroups
 from atoll.runtime.containers import Containers
 from atoll.runtime.images.store import ImageStore
 from atoll.runtime.places import Places
-
-DEFAULT_CGROUP = "/atoll"
-"""The cgroup below which those of containers are, unless they ask for another."""
-_CGROUPS = Path("/sys/fs/cgroup")
 
 _log = logging.getLogger(__name__)
 
@@ -35,13 +30,6 @@ async def purge(containers: Containers, images: ImageStore, places: Places) -> t
     if not left:
         for directory in (places.images, places.volumes, places.containers, places.bundles, places.runtimes):
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-    for parent in {DEFAULT_CGROUP, *(record.host.cgroup_parent for record in records if record.host.cgroup_parent)}:
-        remove_empty_cgroups(parent)
+    for parent in {cgroups.DEFAULT_PARENT, *map(cgroups.parent_of, records)}:
+        cgroups.remove_empty(parent)
     return len(records) - len(left), len(kept)
-
-
-def remove_empty_cgroups(parent: str) -> None:
-    """Remove a parent of containers' cgroups in every hierarchy, where nothing is below it any more."""
-    for hierarchy in (_CGROUPS, *_CGROUPS.iterdir()):
-        with contextlib.suppress(OSError):
-            (hierarchy / parent.lstrip("/")).rmdir()
