@@ -12,6 +12,7 @@ from typing import Any
 from atoll.kernel import holder, netns, sysctl
 from atoll.kernel.nft.netlink import NetfilterSocket
 from atoll.kernel.rtnetlink import RouteSocket
+from atoll.kernel.spares import Spares
 from atoll.store.sqlite import SqliteStore
 
 WATCHED: tuple[tuple[Any, str], ...] = (
@@ -57,6 +58,9 @@ def recorded() -> Iterator[list[Call]]:
     originals = [(owner, name, getattr(owner, name)) for owner, name in WATCHED]
     for owner, name, function in originals:
         setattr(owner, name, watch(name, function))
+    # Namespaces in advance are made by another thread, whose calls would be taken for the attach's.
+    originals.append((Spares, "take", Spares.take))
+    Spares.take = lambda spares: None  # type: ignore[method-assign]
     try:
         yield calls
     finally:
