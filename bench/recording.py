@@ -60,9 +60,13 @@ def recorded() -> Iterator[list[Call]]:
         setattr(owner, name, watch(name, function))
     # Namespaces in advance are made by another thread, whose calls would be taken for the attach's.
     originals.append((Spares, "take", Spares.take))
-    Spares.take = lambda spares: None  # type: ignore[method-assign]
+    setattr(Spares, "take", _none_ready)  # noqa: B010  as the others are set
     try:
         yield calls
     finally:
         for owner, name, function in originals:
             setattr(owner, name, function)
+
+
+def _none_ready(spares: Spares) -> None:
+    return None
