@@ -28,8 +28,9 @@ _I32 = struct.Struct("=i")
 _IFF_UP = 0x1
 _AF_BRIDGE, _AF_INET6 = 7, 10
 
-_NEWNEIGH, _NDA_LLADDR, _NUD_NOARP, _NTF_MASTER = 28, 2, 0x40, 0x04
-"""Of a static entry in the forwarding table of a port's bridge; linux/neighbour.h."""
+_NEWNEIGH, _NDA_LLADDR, _NUD_REACHABLE, _NTF_MASTER, _NTF_EXT_LEARNED = 28, 2, 0x02, 0x04, 0x10
+"""Of an entry in the forwarding table of a port's bridge that others have learned for it, and that doesn't age;
+linux/neighbour.h. A static one would make the kernel walk all ports."""
 _NDMSG = struct.Struct("=BxxxiHBB")
 """struct ndmsg: family, index, state, flags, type."""
 
@@ -195,7 +196,7 @@ def change_joint(item: Joint, indexes: Joined, bridges: Joined, *, ipv6: bool) -
 
 def _behind(mac: str, index: int) -> Request:
     """Have the bridge know whose MAC is at a port: it would send the first frames for it to all of them."""
-    entry = _NDMSG.pack(_AF_BRIDGE, index, _NUD_NOARP, _NTF_MASTER, 0)
+    entry = _NDMSG.pack(_AF_BRIDGE, index, _NUD_REACHABLE, _NTF_MASTER | _NTF_EXT_LEARNED, 0)
     return Request(_NEWNEIGH, entry + attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))), CREATE | REPLACE)
 
 
