@@ -9,7 +9,6 @@ import pytest
 from atoll.api.container_create import Known, parse_create
 from atoll.api.container_mounts import parse_bind
 from atoll.api.container_names import chosen_name
-from atoll.api.container_network import merged
 from atoll.api.container_settings import encode_host, encode_port_bindings
 from atoll.api.durations import human_duration
 from atoll.api.hijack import Leaving, frame, parse_keys
@@ -19,6 +18,7 @@ from atoll.errors import InvalidRequest, NotFound, Unsupported
 from atoll.model.container import Container, ContainerConfig, ContainerRequest, Mount, MountKind, RestartKind
 from atoll.model.image import Image, ImageConfig
 from atoll.model.names import parse_name
+from atoll.model.portmap import merge_mappings
 from atoll.model.ports import PortMapping, PortRange, Protocol
 from atoll.model.portspec import parse_publish, spec_text
 from atoll.runtime.supervise.streams import Stream
@@ -75,13 +75,13 @@ def test_shared_namespaces_bring_their_host_name() -> None:
         (["8001:81", "8000:80"], ["8000-8001:80-81"]),
         (["8000:80", "8002:81"], ["8000:80", "8002:81"]),
         (["127.0.0.1:8000:80", "8001:81"], ["127.0.0.1:8000:80", "8001:81"]),
-        (["80/udp", "81/udp"], ["80/udp", "81/udp"]),
+        (["80/udp", "81/udp"], ["80-81/udp"]),
         (["8000-8009:80"], ["8000-8009:80"]),
     ],
 )
 def test_ports_that_follow_each_other_become_ranges(specs: list[str], together: list[str]) -> None:
     mappings = parse_publish(specs)
-    assert sorted(map(spec_text, merged(mappings))) == together
+    assert sorted(map(spec_text, merge_mappings(mappings))) == together
 
 
 def test_a_thousand_ports_are_one_range_and_are_shown_as_they_came() -> None:

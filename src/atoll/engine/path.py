@@ -178,7 +178,6 @@ class Path:
         self._store.commit(planned.change)
         self.world = planned.after
         self._note(planned.scope)
-        self._note_stale(planned.change, before)
         committed()
         try:
             apply(self._kernel, planned.steps, locate_in(planned.after, before))
@@ -186,6 +185,8 @@ class Path:
             self._store.commit(_inverse(planned.change, before))
             self.world = before
             raise
+        # Not for what was undone: its addresses are still to be announced for the next who gets them.
+        self._note_stale(planned.change, before)
 
     def carry_through(
         self, planned: Planned, committed: Callable[[], None] = _nothing

@@ -125,14 +125,6 @@ class Exchange:
     ) -> None:
         self._socket.close()
 
-    def filter_strictly(self) -> None:
-        """Have the kernel filter dumps by the fields of their request; before Linux 4.20 it doesn't."""
-        try:
-            self._socket.setsockopt(SOL_NETLINK, GET_STRICT_CHK, 1)
-        except OSError as error:
-            if error.errno != errno.ENOPROTOOPT:
-                raise
-
     def dump(self, kind: int, payload: bytes) -> list[Message]:
         """All messages of a dump that nothing changed under, asked anew while something does.
 

@@ -115,10 +115,6 @@ class Registry:
         if self._names.get(name) == container_id:
             del self._names[name]
 
-    def is_named(self, name: str) -> bool:
-        """Whether a container has this name."""
-        return name in self._names
-
     async def put(self, container: Container) -> Entry:
         """Store a record, a new one or another of one that is there."""
         await self._records.put(container)

@@ -7,7 +7,6 @@ coroutines: so that thread never waits for a program of the runtime's.
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from atoll.model.container import Container
 from atoll.runtime.archives import Archives
 from atoll.runtime.containers import Containers
 from atoll.runtime.execs import Execs
@@ -113,10 +112,6 @@ class Runtime:
     def users_of_volume(self, name: str) -> tuple[str, ...]:
         """Ids of the containers that mount a volume: what `volume rm` asks."""
         return tuple(self._runs.users_of(name))
-
-    def effective_argv(self, container: Container) -> tuple[str, ...]:
-        """What a container runs: its entrypoint and command, or its image's."""
-        return self._runs.preparer.effective(container).argv
 
 
 def _writes(entry: Entry) -> bool:
