@@ -25,8 +25,9 @@ class Effort:
     """Connections in one round."""
     connect_ports: tuple[int, ...]
     pairs: int
+    """Rounds of transfers."""
     pair_bytes: int
-    """Sent in each of a pair of transfers."""
+    """Sent in one transfer."""
     sandboxes: int
     """Of the crowded network."""
     restarts: int
@@ -50,8 +51,8 @@ FULL = Effort(
     connect_rounds=31,
     connects=200,
     connect_ports=(1, 1000, 10_000),
-    pairs=15,
-    pair_bytes=1 << 31,
+    pairs=31,
+    pair_bytes=1 << 30,
     sandboxes=1500,
     restarts=7,
     restart_sandboxes=1000,

@@ -14,12 +14,12 @@ from bench.scene import Scene
 from bench.section import GIGABITS, TIMES, Limit, Row, Section
 
 BETWEEN, OUT, IN = "from sandbox to sandbox", "out through masquerade", "in through a published port"
-BARE, ATOLL = "bare", "atoll"
+BARE, AGAIN, ATOLL = "bare", "bare again", "atoll"
 FILTERING = ", bridge-nf-call 1"
 LEAST = 0.97
 TEXT = """One TCP connection, {size} MiB each time, every path by turns. *Bare* is a host with a bridge, two cables,
-and for the ways out and in one nftables rule each, masquerade and DNAT. The limits are about the median of the
-quotients pair by pair."""
+and for the ways out and in one nftables rule each, masquerade and DNAT; *bare again* is another such host, and shows
+what of a difference is none. The limits are about the median of the quotients round by round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,12 @@ def measure(effort: Effort) -> Section:
         iperf.serve(outside)
         contestants: dict[_Turn, Callable[[], float]] = {}
         for filters in (False, True):
-            for who, site in ((BARE, _bare(scene, filters=filters)), (ATOLL, _managed(scene, filters=filters))):
+            sites = {
+                BARE: _bare(scene, f"bare{filters:d}", filters=filters),
+                AGAIN: _bare(scene, f"again{filters:d}", filters=filters),
+                ATOLL: _managed(scene, filters=filters),
+            }
+            for who, site in sites.items():
                 iperf.serve(site.receiver)
                 for path, source, target in (
                     (BETWEEN, site.sender, site.receiver_address),
@@ -68,8 +73,8 @@ def _managed(scene: Scene, *, filters: bool) -> _Site:
     return _Site(host.sandbox("sender"), host.sandbox("receiver"), place["IPAddress"], str(host.address()))
 
 
-def _bare(scene: Scene, *, filters: bool) -> _Site:
-    bare = Bare(scene, f"bare{filters:d}", filters=filters)
+def _bare(scene: Scene, name: str, *, filters: bool) -> _Site:
+    bare = Bare(scene, name, filters=filters)
     sender, _ = bare.guest()
     receiver, address = bare.guest()
     bare.masquerade()
@@ -81,8 +86,11 @@ def _section(found: dict[_Turn, Samples], effort: Effort) -> Section:
     rows, limits = [], []
     for filters, suffix in ((False, ""), (True, FILTERING)):
         for path in (BETWEEN, OUT, IN):
-            bare, managed = (found[_Turn(path, who, filters)] for who in (BARE, ATOLL))
-            rows += [Row(path + suffix, BARE, bare, GIGABITS, bare), Row(path + suffix, ATOLL, managed, GIGABITS, bare)]
-            quotient = managed.over(bare).median
+            bare = found[_Turn(path, BARE, filters)]
+            rows += [
+                Row(path + suffix, who, found[_Turn(path, who, filters)], GIGABITS, bare)
+                for who in (BARE, AGAIN, ATOLL)
+            ]
+            quotient = found[_Turn(path, ATOLL, filters)].over(bare).median
             limits.append(Limit(f"throughput {path}{suffix}, over bare", quotient, LEAST, TIMES, least=True))
     return Section("Throughput", TEXT.format(size=effort.pair_bytes >> 20), rows, limits, base="over bare")

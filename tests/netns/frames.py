@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 REQUEST, REPLY = 1, 2
-HOP_BY_HOP, UDP, FRAGMENT, ICMPV6, DESTINATION_OPTIONS = 0, 17, 44, 58, 60
+HOP_BY_HOP, TCP, UDP, FRAGMENT, ICMPV6, DESTINATION_OPTIONS = 0, 6, 17, 44, 58, 60
 ECHO, MLD_REPORT, ROUTER_ADVERT, SOLICIT, ADVERT, REDIRECT, MLD2_REPORT = 128, 131, 134, 135, 136, 137, 143
 
 
@@ -31,6 +31,11 @@ def packet(source_mac: str, target_mac: str, payload: bytes) -> bytes:
 def udp(port: int, mark: bytes) -> bytes:
     # No checksum: nobody on the way looks.
     return struct.pack(">HHHH", 7, port, 8 + len(mark), 0) + mark
+
+
+def tcp(mark: bytes) -> bytes:
+    """A segment in the middle of a connection that nobody has."""
+    return struct.pack(">HHIIBBHHH", 7, 9, 1, 1, 5 << 4, 0x10, 1000, 0, 0) + mark
 
 
 def arp(operation: int, sender_mac: str, sender: str, target: str, mark: bytes) -> bytes:

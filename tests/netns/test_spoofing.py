@@ -35,6 +35,7 @@ from tests.netns.frames import (
     REQUEST,
     ROUTER_ADVERT,
     SOLICIT,
+    TCP,
     UDP,
     arp,
     checked,
@@ -44,6 +45,7 @@ from tests.netns.frames import (
     ip,
     options,
     packet,
+    tcp,
     udp,
 )
 from tests.support.engines import EngineHost, make_engine, settle
@@ -75,6 +77,12 @@ def plain(address: str, mark: bytes, *, from_mac: str = FROM, port: int = 9) -> 
     """A UDP packet to the other endpoint."""
     target = v6(OTHER) if ":" in address else v4(OTHER)
     return packet(from_mac, TO, ip(address, target, UDP, udp(port, mark)))
+
+
+def segment(address: str, mark: bytes, *, from_mac: str = FROM) -> bytes:
+    """A TCP segment to the other endpoint."""
+    target = v6(OTHER) if ":" in address else v4(OTHER)
+    return packet(from_mac, TO, ip(address, target, TCP, tcp(mark)))
 
 
 def discovery(address: str, kind: int, mark: bytes, *, target: str = "", from_mac: str = FROM) -> bytes:
@@ -109,11 +117,13 @@ def honest(mark: bytes) -> dict[str, bytes]:
     return {
         "IPv4": plain(v4(SENDER), mark),
         "IPv4, from a DHCP client's port": plain(v4(SENDER), mark, port=67),
+        "IPv4, TCP": segment(v4(SENDER), mark),
         "ARP request": resolution(REQUEST, v4(SENDER), mark),
         "ARP reply": resolution(REPLY, v4(SENDER), mark),
         "ARP announcement": resolution(REQUEST, v4(SENDER), mark, target=v4(SENDER)),
         "ARP probe for its own address": resolution(REQUEST, "0.0.0.0", mark, target=v4(SENDER)),
         "IPv6": plain(v6(SENDER), mark),
+        "IPv6, TCP": segment(v6(SENDER), mark),
         "IPv6, link-local": plain(local(SENDER), mark),
         "IPv6 echo": packet(FROM, TO, ip(v6(SENDER), v6(OTHER), ICMPV6, icmp6(ECHO, mark))),
         "IPv6 echo, first fragment": fragments(v6(SENDER), 0, mark),
@@ -128,9 +138,14 @@ def honest(mark: bytes) -> dict[str, bytes]:
 def spoofed(mark: bytes) -> dict[str, bytes]:
     """What it may not."""
     tagged = b"\0\7\x08\0" + ip(v4(SENDER), v4(OTHER), UDP, udp(9, mark))
+    tagged_segment = b"\0\7\x08\0" + ip(v4(SENDER), v4(OTHER), TCP, tcp(mark))
     return {
         "MAC of another, IPv4": plain(v4(SENDER), mark, from_mac=mac(THIRD)),
         "MAC of another, IPv6": plain(v6(SENDER), mark, from_mac=mac(THIRD)),
+        "MAC of another, IPv4, TCP": segment(v4(SENDER), mark, from_mac=mac(THIRD)),
+        "MAC of another, IPv6, TCP": segment(v6(SENDER), mark, from_mac=mac(THIRD)),
+        "IPv4 of another, TCP": segment(v4(THIRD), mark),
+        "IPv6 of another, TCP": segment(v6(THIRD), mark),
         "MAC of the gateway, IPv4": plain(v4(SENDER), mark, from_mac=mac(GATEWAY)),
         "MAC and IPv4 of another": plain(v4(THIRD), mark, from_mac=mac(THIRD)),
         "IPv4 of another": plain(v4(THIRD), mark),
@@ -165,6 +180,8 @@ def spoofed(mark: bytes) -> dict[str, bytes]:
         "DHCPv4 server's answer": plain(v4(SENDER), mark, port=68),
         "DHCPv6 server's answer": plain(local(SENDER), mark, port=546),
         "ethertype 802.1Q": ethernet(FROM, TO, 0x8100, tagged),
+        "ethertype 802.1Q, TCP": ethernet(FROM, TO, 0x8100, tagged_segment),
+        "ethertype 802.1ad, TCP": ethernet(FROM, TO, 0x88A8, tagged_segment),
         "ethertype 802.1ad": ethernet(FROM, TO, 0x88A8, tagged),
         "ethertype PPPoE": ethernet(FROM, TO, 0x8863, bytes(40) + mark),
         "ethertype LLDP": ethernet(FROM, TO, 0x88CC, bytes(40) + mark),
