@@ -226,10 +226,15 @@ def test_chosen_names_are_names() -> None:
     assert len(names) > 500
 
 
+def test_ports_that_keep_their_number_are_a_range_in_one_cell() -> None:
+    ports = [{"PrivatePort": n, "PublicPort": n, "Type": "udp", "IP": "::"} for n in (7, 8, 9, 11)]
+    assert ports_text(ports) == "[::]:7-9->7-9/udp, [::]:11->11/udp"
+
+
 def test_ports_in_one_cell() -> None:
     def port(inside: int, outside: int = 0, ip: str = "0.0.0.0") -> dict[str, Any]:
         return {"PrivatePort": inside, "Type": "tcp", **({"PublicPort": outside, "IP": ip} if outside else {})}
 
     assert ports_text([port(80, 8080), port(81, 8081), port(83, 8083), port(90), port(91), port(80, 8080, "::")]) == (
-        "90-91/tcp, 0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:8083->83/tcp, [::]:8080->80/tcp"
+        "90-91/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 0.0.0.0:8081->81/tcp, 0.0.0.0:8083->83/tcp"
     )

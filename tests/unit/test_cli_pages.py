@@ -19,8 +19,8 @@ from tests.support.http_server import serve
 ROOT = Path(__file__).parents[2]
 NOT_ON_THE_FAST_PATH = {
     "aiohttp", "asyncio", "contextlib", "csv", "ctypes", "dataclasses", "difflib", "email", "http", "inspect",
-    "ipaddress", "logging", "msgspec", "pathlib", "pyroute2", "shutil", "ssl", "subprocess", "tempfile", "typing",
-    "urllib",
+    "ipaddress", "logging", "msgspec", "pathlib", "pyroute2", "rich", "shutil", "ssl", "subprocess", "tempfile",
+    "typing", "urllib",
     "atoll.api", "atoll.daemon", "atoll.engine", "atoll.ipam", "atoll.kernel", "atoll.lab", "atoll.model", "atoll.plan",
     "atoll.store",
 }  # fmt: skip
@@ -57,12 +57,17 @@ def test_every_command_has_help_with_examples_that_parse(prog: str, capsys: pyte
         assert f"  {command.examples[0]}" in capsys.readouterr().out
 
 
+CHANGING = (*("run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "rm", "rename", "update"),)
+
+
 def test_commands_that_change_something_can_run_dry() -> None:
     changing = {prog for prog, command in ALL.items() if "--dry-run" in command.format_usage()}
     assert changing == {
         *(f"atoll network {verb}" for verb in ["create", "rm", "prune", "connect", "disconnect", "allow", "disallow"]),
         *(f"atoll sandbox {verb}" for verb in ["create", "rm"]),
-        *(f"atoll {verb}" for verb in ["up", "down", "purge"]),
+        *(f"atoll {verb}" for verb in ["up", "down", "purge", *CHANGING]),
+        *(f"atoll container {verb}" for verb in [*CHANGING, "prune"]),
+        *(f"atoll volume {verb}" for verb in ["create", "rm", "prune"]),
     }
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from atoll.api.backend import Backend
 from atoll.api.body import decode_body
-from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_plan
+from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_plan, runs_dry
 from atoll.api.query import parse_flag
 from atoll.api.rules import encode_rules
 from atoll.api.sandboxes import encode_sandbox, parse_sandbox_create, parse_sandbox_filters
@@ -58,6 +58,7 @@ class AtollRoutes:
         world = self._engine.world
         return respond(self._encode(world, world.sandbox(reference_of(request))))
 
+    @runs_dry
     async def create(self, request: web.Request) -> web.Response:
         """Make or attach a sandbox."""
         wanted = parse_sandbox_create(await body_of(request))
@@ -67,6 +68,7 @@ class AtollRoutes:
             return respond_plan(outcome)
         return respond({"Id": outcome.value.id, "Warnings": list(outcome.warnings)}, status=201)
 
+    @runs_dry
     async def remove(self, request: web.Request) -> web.Response:
         """Remove a sandbox."""
         force, dry_run = parse_flag(request.query, "force"), is_dry_run(request)
@@ -78,10 +80,12 @@ class AtollRoutes:
         )
         return respond_plan(outcome) if dry_run else web.Response(status=204)
 
+    @runs_dry
     async def allow(self, request: web.Request) -> web.Response:
         """Open two networks to each other."""
         return await self._open(request, self._engine.allow)
 
+    @runs_dry
     async def disallow(self, request: web.Request) -> web.Response:
         """Close two networks to each other."""
         return await self._open(request, self._engine.disallow)
@@ -106,6 +110,7 @@ class AtollRoutes:
         }
         return respond(body)
 
+    @runs_dry
     async def purge(self, request: web.Request) -> web.Response:
         """Remove everything ever made, and end the daemon."""
         dry_run = is_dry_run(request)

@@ -11,15 +11,17 @@ from atoll.api.body import decode_body
 from atoll.api.container_create import Known, parse_create, parse_limits, parse_restart
 from atoll.api.container_filters import parse_container_filters, parse_prune_filters
 from atoll.api.container_names import chosen_name
+from atoll.api.container_plans import ContainerPlans
 from atoll.api.container_seen import see
 from atoll.api.container_views import encode_container, encode_summary
-from atoll.api.http import Route, body_of, reference_of, respond
+from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, runs_dry
 from atoll.api.query import parse_flag, parse_number
 from atoll.errors import NameTaken, NotFound
 from atoll.model.container import Container, ContainerRequest, Limits, Status
 
 _ATTEMPTS_MAX = 5
 _NO_CONTENT, _NOT_MODIFIED = 204, 304
+_ENDED = (Status.CREATED, Status.EXITED, Status.DEAD)
 
 
 class ContainerRoutes:
@@ -30,6 +32,7 @@ class ContainerRoutes:
         self._runtime = backend.runtime
         self._containers = backend.runtime.containers
         self._now_ns = backend.now_ns
+        self._plans = ContainerPlans(backend)
 
     def routes(self) -> list[Route]:
         """Every route here."""
@@ -71,9 +74,13 @@ class ContainerRoutes:
         container = self._containers.find(reference_of(request))
         return respond(encode_container(see(self._runtime, container), self._engine.world, self._runtime.places))
 
+    @runs_dry
     async def create(self, request: web.Request) -> web.Response:
         """Make a container, not its processes."""
         wanted = parse_create(await body_of(request), self._known())
+        if is_dry_run(request):
+            name = request.query.get("name", "").removeprefix("/")
+            return await self._plans.create(wanted, name, start=parse_flag(request.query, "start"))
         container = await self._create(wanted, request.query.get("name", "").removeprefix("/"))
         return respond({"Id": container.id, "Warnings": []}, status=201)
 
@@ -99,59 +106,88 @@ class ContainerRoutes:
             except NotFound:
                 raise error from None
 
+    @runs_dry
     async def remove(self, request: web.Request) -> web.Response:
         """Remove a container."""
         force, volumes = parse_flag(request.query, "force"), parse_flag(request.query, "v")
+        if is_dry_run(request):
+            return await self._plans.remove(reference_of(request), force=force, volumes=volumes)
         await self._containers.remove(reference_of(request), force=force, volumes=volumes)
         return web.Response(status=_NO_CONTENT)
 
+    @runs_dry
     async def prune(self, request: web.Request) -> web.Response:
         """Remove every container that doesn't run and that the filters name."""
         wanted = parse_prune_filters(request.query.get("filters", ""), now_ns=self._now_ns())
-        removed = []
-        for container in self._containers.all():
-            if container.status in (Status.CREATED, Status.EXITED, Status.DEAD) and wanted(container):
-                await self._containers.remove(container.id)
-                removed.append(container.id)
+        ended = [each for each in self._containers.all() if each.status in _ENDED and wanted(each)]
+        if is_dry_run(request):
+            return await self._plans.prune(ended)
+        for container in ended:
+            await self._containers.remove(container.id)
+        removed = [container.id for container in ended]
         return respond({"ContainersDeleted": removed or None, "SpaceReclaimed": 0})
 
+    @runs_dry
     async def start(self, request: web.Request) -> web.Response:
         """Start a container; 304 when it runs."""
+        if is_dry_run(request):
+            return await self._plans.start(reference_of(request))
         begun = await self._containers.start(reference_of(request))
         return web.Response(status=_NO_CONTENT if begun else _NOT_MODIFIED)
 
+    @runs_dry
     async def stop(self, request: web.Request) -> web.Response:
         """Ask a container to end, and kill it after a while; 304 when it doesn't run."""
+        if is_dry_run(request):
+            return await self._plans.stop(
+                reference_of(request), timeout_s=_timeout_s(request), signal=request.query.get("signal", "")
+            )
         ended = await self._containers.stop(
             reference_of(request), timeout_s=_timeout_s(request), signal=request.query.get("signal", "")
         )
         return web.Response(status=_NO_CONTENT if ended else _NOT_MODIFIED)
 
+    @runs_dry
     async def restart(self, request: web.Request) -> web.Response:
         """Stop and start."""
+        if is_dry_run(request):
+            return await self._plans.restart(reference_of(request), timeout_s=_timeout_s(request))
         await self._containers.restart(reference_of(request), timeout_s=_timeout_s(request))
         return web.Response(status=_NO_CONTENT)
 
+    @runs_dry
     async def kill(self, request: web.Request) -> web.Response:
         """Send a signal."""
+        if is_dry_run(request):
+            return self._plans.kill(reference_of(request), request.query.get("signal", "") or "SIGKILL")
         await self._containers.kill(reference_of(request), request.query.get("signal", "") or "SIGKILL")
         return web.Response(status=_NO_CONTENT)
 
+    @runs_dry
     async def pause(self, request: web.Request) -> web.Response:
         """Freeze."""
+        if is_dry_run(request):
+            return self._plans.freeze(reference_of(request), "pause")
         await self._containers.pause(reference_of(request))
         return web.Response(status=_NO_CONTENT)
 
+    @runs_dry
     async def unpause(self, request: web.Request) -> web.Response:
         """Let go on."""
+        if is_dry_run(request):
+            return self._plans.freeze(reference_of(request), "resume")
         await self._containers.unpause(reference_of(request))
         return web.Response(status=_NO_CONTENT)
 
+    @runs_dry
     async def rename(self, request: web.Request) -> web.Response:
         """Give another name."""
+        if is_dry_run(request):
+            return self._plans.rename(reference_of(request), request.query.get("name", ""))
         await self._containers.rename(reference_of(request), request.query.get("name", ""))
         return web.Response(status=_NO_CONTENT)
 
+    @runs_dry
     async def update(self, request: web.Request) -> web.Response:
         """Change limits and the restart policy."""
         asked = decode_body(await body_of(request), bodies.Resources)
@@ -159,6 +195,9 @@ class ContainerRoutes:
         limits = parse_limits(asked, before.limits)
         restart = parse_restart(asked.restart_policy, auto_remove=before.auto_remove)
         changed: Limits | None = limits if limits != before.limits else None
+        if is_dry_run(request):
+            policy = restart if asked.restart_policy.name else None
+            return self._plans.update(reference_of(request), limits=changed, restart=policy)
         await self._containers.update(
             reference_of(request), limits=changed, restart=restart if asked.restart_policy.name else None
         )

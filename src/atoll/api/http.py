@@ -1,7 +1,7 @@
 """Requests and responses as the routes see them."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,7 @@ from atoll.engine.outcome import Outcome
 from atoll.errors import InvalidRequest
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+H = TypeVar("H", bound=Callable[..., Awaitable[web.StreamResponse]])
 Route = tuple[str, str, Handler]
 """Method, path without a version prefix, handler."""
 
@@ -25,6 +26,18 @@ def respond(body: Any, *, status: int = 200) -> web.Response:
 def respond_plan(outcome: Outcome[Any]) -> web.Response:
     """The answer to a dry run."""
     return respond(encode_plan(outcome))
+
+
+def respond_lines(lines: Iterable[tuple[str, str]], warnings: Iterable[str] = ()) -> web.Response:
+    """The answer to a dry run of what is no engine's: lines that a person would type, each with its reason."""
+    steps = [{"Line": line, "Reason": reason} for line, reason in lines]
+    return respond({"Steps": steps, "Warnings": list(warnings)})
+
+
+def runs_dry(handler: H) -> H:
+    """Mark a handler that does nothing in a dry run."""
+    handler.runs_dry = True  # type: ignore[attr-defined]
+    return handler
 
 
 async def body_of(request: web.Request) -> bytes:

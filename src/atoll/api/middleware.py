@@ -9,11 +9,17 @@ from aiohttp import web
 
 from atoll.api.body import BODY_BYTES_MAX
 from atoll.api.errors import atoll_error, docker_error, status_of
-from atoll.api.http import Handler, respond, version_of
+from atoll.api.http import Handler, is_dry_run, respond, version_of
 from atoll.api.versions import NEWEST
-from atoll.errors import AtollError
+from atoll.errors import AtollError, Unsupported
 
 _log = logging.getLogger(__name__)
+
+OWN_TYPE = "application/vnd.atoll+json"
+"""In `Accept` it asks for hint and detail in errors of Docker's routes too, whose other clients expect no more than a
+message."""
+
+_CHANGE_NOTHING = ("GET", "HEAD")
 
 _LEVELS: Mapping[HTTPStatus, int] = MappingProxyType(
     {
@@ -36,6 +42,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if (request.content_length or 0) > BODY_BYTES_MAX and not _takes_files(request):
             return _too_large()
         version_of(request)
+        _check_dry(request)
         return await handler(request)
     except AtollError as error:
         return _answer(request, error)
@@ -66,6 +73,14 @@ def name_engine(version: str) -> Callable[[web.Request, web.StreamResponse], Awa
     return add_headers
 
 
+def _check_dry(request: web.Request) -> None:
+    """Raise Unsupported for a dry run of what would be done all the same."""
+    if request.method in _CHANGE_NOTHING or not is_dry_run(request):
+        return
+    if not getattr(request.match_info.handler, "runs_dry", False):
+        raise Unsupported(f"{request.method} {request.path}: no dry run of this", hint="leave out dry-run")
+
+
 def _takes_files(request: web.Request) -> bool:
     """Whether the body is an archive, of any size."""
     return request.path.endswith(("/archive", "/images/load", "/images/create"))
@@ -85,4 +100,5 @@ def _answer(request: web.Request, error: AtollError) -> web.Response:
     if level is not None:
         _log.log(level, "%s %s: %s %s", request.method, request.path, error.message, error.detail)
     own = request.match_info.get_info().get("path", request.path).startswith("/atoll/")
+    own = own or OWN_TYPE in request.headers.get("Accept", "")
     return respond(atoll_error(error) if own else docker_error(error), status=status)

@@ -6,7 +6,7 @@ from atoll.api.backend import Backend
 from atoll.api.container_connect import ContainerConnections
 from atoll.api.docker_endpoints import parse_connect, parse_disconnect
 from atoll.api.docker_networks import encode_network, members_of, parse_network_create
-from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_plan, version_of
+from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_plan, runs_dry, version_of
 from atoll.api.network_filters import parse_list_filters, parse_prune_filters
 from atoll.api.query import parse_flag
 from atoll.api.slices import run_slices
@@ -52,6 +52,7 @@ class NetworkRoutes:
         network = world.network(reference_of(request))
         return respond(encode_network(network, members_of(world, network), version_of(request), verbose=verbose))
 
+    @runs_dry
     async def create(self, request: web.Request) -> web.Response:
         """Make a network."""
         wanted = parse_network_create(await body_of(request))
@@ -61,12 +62,14 @@ class NetworkRoutes:
             return respond_plan(outcome)
         return respond({"Id": outcome.value.id, "Warning": "; ".join(outcome.warnings)}, status=201)
 
+    @runs_dry
     async def remove(self, request: web.Request) -> web.Response:
         """Remove a network."""
         dry_run = is_dry_run(request)
         outcome = await self._queue.run(self._engine.remove_network, reference_of(request), dry_run=dry_run)
         return respond_plan(outcome) if dry_run else web.Response(status=204)
 
+    @runs_dry
     async def prune(self, request: web.Request) -> web.Response:
         """Remove every unused network that the filters name."""
         kept = parse_prune_filters(request.query.get("filters", ""), now_ns=self._now_ns())
@@ -77,6 +80,7 @@ class NetworkRoutes:
         # dockerd says null, not an empty list.
         return respond({"NetworksDeleted": [network.name for some in outcome.value for network in some] or None})
 
+    @runs_dry
     async def connect(self, request: web.Request) -> web.Response:
         """Connect a container or a sandbox."""
         network = reference_of(request)
@@ -89,6 +93,7 @@ class NetworkRoutes:
         outcome = await self._queue.run(self._engine.connect, network, sandbox, wanted, dry_run=dry_run)
         return respond_plan(outcome) if dry_run else web.Response(status=200)
 
+    @runs_dry
     async def disconnect(self, request: web.Request) -> web.Response:
         """Disconnect a container or a sandbox."""
         asked = parse_disconnect(await body_of(request))

@@ -10,9 +10,10 @@ from atoll.api.backend import Backend
 from atoll.api.body import decode_body
 from atoll.api.clock import rfc3339
 from atoll.api.filters import parse_filters
-from atoll.api.http import Route, body_of, reference_of, respond
+from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_lines, runs_dry
 from atoll.api.query import parse_flag
 from atoll.errors import NotFound
+from atoll.runtime.describe import volume_lines
 from atoll.runtime.volumes import DRIVER, Volume
 
 _KEYS = frozenset({"dangling", "driver", "label", "name"})
@@ -56,10 +57,15 @@ class VolumeRoutes:
         ]
         return respond({"Volumes": [encode_volume(volume) for volume in shown], "Warnings": None})
 
+    @runs_dry
     async def create(self, request: web.Request) -> web.Response:
         """The volume of this name, made when it is not there."""
         asked = decode_body(await body_of(request) or b"{}", _VolumeCreate)
         name = asked.name or secrets.token_hex(32)
+        if is_dry_run(request):
+            return respond_lines(
+                [] if self._volumes.has(name) else volume_lines("mkdir -p", self._runtime.places, name)
+            )
         volume = self._volumes.create(name, driver=asked.driver, labels=asked.labels, anonymous=not asked.name)
         return respond(encode_volume(volume), status=201)
 
@@ -67,26 +73,37 @@ class VolumeRoutes:
         """One volume."""
         return respond(encode_volume(self._volumes.find(reference_of(request))))
 
+    @runs_dry
     async def remove(self, request: web.Request) -> web.Response:
         """Remove a volume that nobody mounts; with `force` one that isn't there is no error."""
         name = reference_of(request)
+        dry_run = is_dry_run(request)
         try:
-            await self._volumes.remove(name, users=self._runtime.users_of_volume(name))
+            if not dry_run:
+                await self._volumes.remove(name, users=self._runtime.users_of_volume(name))
+            elif self._volumes.find(name):
+                return respond_lines(volume_lines("rm -r", self._runtime.places, name))
         except NotFound:
             if not parse_flag(request.query, "force"):
                 raise
-        return web.Response(status=204)
+        return respond_lines(()) if dry_run else web.Response(status=204)
 
+    @runs_dry
     async def prune(self, request: web.Request) -> web.Response:
         """Remove volumes that nobody mounts: those without a name of a person's, with the filter `all` every one."""
         filters = parse_filters(request.query.get("filters", ""), known=_PRUNE_KEYS)
-        removed = []
-        for volume in self._volumes.list():
-            wanted = filters.labelled("label", volume.labels) and not filters.any_label("label!", volume.labels)
-            unused = not self._runtime.users_of_volume(volume.name)
-            if unused and wanted and (volume.anonymous or filters.flag("all")):
-                await self._volumes.remove(volume.name, users=())
-                removed.append(volume.name)
+        removed = [
+            volume.name
+            for volume in self._volumes.list()
+            if (volume.anonymous or filters.flag("all"))
+            and filters.labelled("label", volume.labels)
+            and not filters.any_label("label!", volume.labels)
+            and not self._runtime.users_of_volume(volume.name)
+        ]
+        if is_dry_run(request):
+            return respond_lines(volume_lines("rm -r", self._runtime.places, *removed))
+        for name in removed:
+            await self._volumes.remove(name, users=())
         return respond({"VolumesDeleted": removed or None, "SpaceReclaimed": 0})
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from atoll.cli.http import Client
+from atoll.cli.http import ANSWER_TIMEOUT_S, Client
 from atoll.cli.render import paint, print_steps, report, warn
 from atoll.errors import AtollError, InvalidRequest
 
@@ -22,22 +22,25 @@ def change(
     path: str,
     body: Any = None,
     query: Mapping[str, str] | None = None,
+    *,
+    timeout_s: float | None = ANSWER_TIMEOUT_S,
 ) -> Any:
     """Send a changing request and return its answer; in a dry run print the steps and return None.
 
-    Warnings of the answer go to stderr.
+    `timeout_s` None waits as long as it takes. Warnings of the answer go to stderr.
     """
     query = dict(query or {})
     if args.dry_run:
         query["dry-run"] = "1"
-    answer = client.request(method, path, body, query)
-    warnings = [*(answer.get("Warnings") or ()), answer.get("Warning") or ""]
+    answer = client.request(method, path, body, query, timeout_s=timeout_s)
+    told = answer if isinstance(answer, dict) else {}
+    warnings = [*(told.get("Warnings") or ()), told.get("Warning") or ""]
     for warning in warnings:
         if warning:
             warn(warning)
     if not args.dry_run:
         return answer
-    print_steps(answer.get("Steps") or ())
+    print_steps(told.get("Steps") or ())
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 TYPE_CHECKING = False  # importing typing would cost a tenth of the whole process
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ class Command(argparse.ArgumentParser):
             formatter_class=Formatter,
             allow_abbrev=False,
             add_help=not rest,
+            # An option of the command's own goes before the help's -h: `docker run -h NAME`.
+            conflict_handler="resolve",
         )
+        self.usage_status = 2
+        """Exit status when the command line can't be used."""
         self.examples = tuple(examples)
         self.commands: dict[str, Command] = {}
         self._fill = fill
@@ -86,6 +90,9 @@ class Command(argparse.ArgumentParser):
         """Parse as argparse does, with the habits above."""
         given = list(sys.argv[1:] if args is None else args)
         self.filled()
+        if given == ["-h"]:
+            # Also where -h is an option of its own that wants a value.
+            given = ["--help"]
         if self._rest:
             namespace = argparse.Namespace() if namespace is None else namespace
             namespace.rest = given
@@ -93,13 +100,20 @@ class Command(argparse.ArgumentParser):
             return namespace, []
         positionals = self._get_positional_actions()
         hands_on = any(action.nargs in (argparse.REMAINDER, argparse.PARSER) for action in positionals)
-        if hands_on or self._interleaving:
+        if self._interleaving:
             return super().parse_known_args(given, namespace)
+        if hands_on:
+            namespace, unknown = super().parse_known_args(list(self._leading_flags(given)), namespace)
+            return self._all_known(namespace, unknown)
         self._interleaving = True
         try:
-            namespace, unknown = self.parse_known_intermixed_args([self._flag(word) for word in given], namespace)
+            flags = [flag for word in given if (flag := self._flag(word)) is not None]
+            namespace, unknown = self.parse_known_intermixed_args(flags, namespace)
         finally:
             self._interleaving = False
+        return self._all_known(namespace, unknown)
+
+    def _all_known(self, namespace: Any, unknown: list[str]) -> Any:
         if unknown:
             self.error(f"unknown argument {' '.join(unknown)}")
         return namespace, []
@@ -111,21 +125,49 @@ class Command(argparse.ArgumentParser):
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line and exit with status 2."""
-        self.exit(2, f"atoll: {message}\n  try: {self.prog} -h\n")
+        """Say what is wrong with the command line and exit."""
+        self.exit(self.usage_status, f"atoll: {message}\n  try: {self.prog} -h\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action is self._group and value not in self.commands:
             raise argparse.ArgumentError(None, f"unknown command {value!r}")
         super()._check_value(action, value)
 
-    def _flag(self, word: str) -> str:
+    def _flag(self, word: str) -> str | None:
+        """A flag without the value that it was written with; None for one that is off, and is so anyway."""
         for suffix, value in _BOOLEANS.items():
             name = word.removesuffix(suffix)
             action = self._option_string_actions.get(name)
             if name != word and action is not None and action.nargs == 0:
-                return name if value else f"--no-{name[2:]}"
+                off = f"--no-{name[2:]}"
+                return name if value else off if off in self._option_string_actions else None
         return word
+
+    def _leading_flags(self, words: list[str]) -> Iterator[str]:
+        """The words with the flags before the first name as argparse wants them: what follows is another program's."""
+        given = iter(words)
+        for word in given:
+            if word == "--" or not word.startswith("-") or word == "-":
+                yield word
+                break
+            flag = self._flag(word)
+            if flag is not None:
+                yield flag
+            if self._takes_next(word):
+                yield from (value for _, value in zip((0,), given, strict=False))
+        yield from given
+
+    def _takes_next(self, word: str) -> bool:
+        """Whether the word after this option is its value."""
+        action = self._option_string_actions.get(word)
+        if action is not None or word.startswith("--"):
+            return action is not None and action.nargs != 0
+        # Several flags in one word, `-it`: the first that wants a value has the rest of the word, or the next one.
+        for at, letter in enumerate(word[1:], 2):
+            action = self._option_string_actions.get(f"-{letter}")
+            if action is None or action.nargs != 0:
+                return action is not None and at == len(word)
+        return False
 
     def _no_command(self) -> int:
         self.print_help(sys.stderr)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.errors import AtollError, Unavailable
 
@@ -46,9 +46,20 @@ class Client:
         """The JSON value at `path`."""
         return self.request("GET", path, query=query)
 
-    def request(self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
-        """Send `body` as JSON (nothing when None); return the answer's JSON value, {} when it has no body."""
-        with self._connect(ANSWER_TIMEOUT_S) as connection:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float | None = ANSWER_TIMEOUT_S,
+    ) -> Any:
+        """Send `body` as JSON (nothing when None); return the answer's JSON value, {} when it has no body.
+
+        `timeout_s` None waits as long as it takes.
+        """
+        with self._connect(timeout_s) as connection:
             try:
                 answer, headers = self._exchange(connection, method, path, body, query)
                 content = _content(answer, headers)
@@ -56,11 +67,24 @@ class Client:
                 raise self._lost(error) from None
         return _decode(content) if content.strip() else {}
 
-    def begin(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Iterator[bytes]:
-        """Send a request and wait for the head of its answer; the parts of its body, as they come."""
+    def head(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The headers of the answer to HEAD, their names in lower case; an error has no message of the daemon's."""
+        with self._connect(ANSWER_TIMEOUT_S) as connection:
+            try:
+                return self._exchange(connection, "HEAD", path, None, query)[1]
+            except (OSError, EOFError, ValueError) as error:
+                raise self._lost(error) from None
+
+    def begin(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, *, content: Iterable[bytes] | None = None
+    ) -> Iterator[bytes]:
+        """Send a request and wait for the head of its answer; the parts of its body, as they come.
+
+        `content` is an archive, sent part by part.
+        """
         connection = self._connect(None)
         try:
-            answer, headers = self._exchange(connection, method, path, None, query)
+            answer, headers = self._exchange(connection, method, path, None, query, parts=content)
         except (OSError, EOFError, ValueError) as error:
             connection.close()
             raise self._lost(error) from None
@@ -125,20 +149,26 @@ class Client:
         query: Mapping[str, str] | None,
         *,
         upgrade: bool = False,
+        parts: Iterable[bytes] | None = None,
     ) -> tuple[BinaryIO, dict[str, str]]:
         """Send the request and read the head of the answer. Raises ServerError for an error status."""
         target = path + ("?" + "&".join(f"{quote(k)}={quote(v)}" for k, v in query.items()) if query else "")
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {target} HTTP/1.1\r\nHost: atoll\r\nAccept: {_ACCEPT}\r\n"
         head += "Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrade else "Connection: close\r\n"
-        head += f"Content-Length: {len(content)}\r\n"
+        if parts is not None:
+            head += "Transfer-Encoding: chunked\r\nContent-Type: application/x-tar\r\n"
+        else:
+            head += f"Content-Length: {len(content)}\r\n"
         if content:
             head += "Content-Type: application/json\r\n"
         connection.sendall(head.encode() + b"\r\n" + content)
+        if parts is not None:
+            _send_chunks(connection, parts)
         answer: Any = connection.makefile("rb", buffering=0 if upgrade else -1)
         status, headers = _read_head(answer)
         if status >= 400:
-            raise _server_error(status, _content(answer, headers))
+            raise _server_error(status, b"" if method == "HEAD" else _content(answer, headers))
         return answer, headers
 
     def _lost(self, error: Exception) -> Unavailable:
@@ -185,6 +215,18 @@ def _content(answer: BinaryIO, headers: Mapping[str, str]) -> bytes:
     if len(content) < length:
         raise EOFError
     return content
+
+
+def _send_chunks(connection: socket.socket, parts: Iterable[bytes]) -> None:
+    """Send a chunked body. Source: RFC 9112, section 7.1."""
+    try:
+        for part in parts:
+            if part:
+                connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+        connection.sendall(b"0\r\n\r\n")
+    except (BrokenPipeError, ConnectionResetError):
+        # It was refused before its end: the answer, which is there, says why.
+        return
 
 
 def _is_chunked(headers: Mapping[str, str]) -> bool:

@@ -40,11 +40,12 @@ def columns(
     return ["".join(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)) + row[-1] for row in rows]
 
 
-def print_rows(headers: Mapping[str, str], rows: Sequence[Mapping[str, str]], default: Sequence[str], fmt: str) -> None:
+def print_rows(headers: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], default: Sequence[str], fmt: str) -> None:
     """Print a list by `--format`.
 
     `headers` gives the column title of every field that a row has; `default` the fields of the
-    plain table. `json` is one object a line, as Docker prints it. Raises InvalidRequest for a bad template.
+    plain table. `json` is one object a line, as Docker prints it; a field that is a function is for templates alone,
+    which give it arguments. Raises InvalidRequest for a bad template.
     """
     if fmt in ("", "table"):
         print(table([headers[field] for field in default], [[row[field] for field in default] for row in rows]))
@@ -52,7 +53,7 @@ def print_rows(headers: Mapping[str, str], rows: Sequence[Mapping[str, str]], de
         import json
 
         for row in rows:
-            print(json.dumps(row))
+            print(json.dumps({field: value for field, value in row.items() if not callable(value)}))
     else:
         from atoll.cli.template import Template
 

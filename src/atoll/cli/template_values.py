@@ -36,6 +36,12 @@ def go_text(value: Any) -> str:
             return str(value)
 
 
+def go_json(value: Any) -> str:
+    """A value as Go's encoding/json writes it: no blanks, and nothing that HTML would take for a tag."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
 def expression(text: str) -> Operand:
     """Parse what stands between the braces to a function of dot and the variables. Both raise InvalidRequest."""
     words = list(_words(text))
@@ -77,7 +83,10 @@ def _command(words: list[str], piped: Operand | None) -> tuple[Operand, list[str
         if function is None:
             raise InvalidRequest(f"invalid template: no function {name!r}; there are {', '.join(sorted(_FUNCTIONS))}")
         return lambda dot, variables: _call(name, function, [each(dot, variables) for each in operands]), words
-    if len(operands) != 1:
+    if len(operands) > 1:
+        # A method with its arguments, as `.Label "key"` of Docker's lists.
+        return lambda dot, variables: _applied(*(each(dot, variables) for each in operands)), words
+    if not operands:
         raise InvalidRequest("invalid template: an action needs one value, or a function and its values")
     return operands[0], words
 
@@ -130,6 +139,12 @@ def _get(value: Any, name: str) -> Any:
     raise InvalidRequest(f"template: no field {name!r}{known}")
 
 
+def _applied(method: Any, *values: Any) -> Any:
+    if not callable(method):
+        raise InvalidRequest("invalid template: an action needs one value, or a function and its values")
+    return method(*values)
+
+
 def _call(name: str, function: Callable[..., Any], values: list[Any]) -> Any:
     try:
         return function(*values)
@@ -150,7 +165,7 @@ def _index(value: Any, *keys: Any) -> Any:
 
 _CONSTANTS = {"true": True, "false": False, "nil": None}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "json": json.dumps,
+    "json": go_json,
     "upper": lambda text: text.upper(),
     "lower": lambda text: text.lower(),
     "join": lambda items, separator: separator.join(items),

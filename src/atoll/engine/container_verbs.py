@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from atoll.engine.context import Context
+from atoll.engine.outcome import Outcome
 from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.errors import NameTaken, WrongState
 from atoll.model.container import Container
@@ -51,19 +52,34 @@ class ContainerVerbs:
 
         Raises what `SandboxVerbs.create` raises; WrongState when it is to join one that isn't there.
         """
-        world = self._ctx.world
         self._due.discard(container.id)
-        there = world.sandboxes.get(container.id)
+        there = self._ctx.world.sandboxes.get(container.id)
         if there is not None:
             return there
-        wanted = container.network or SandboxRequest(container.name)
-        if wanted.join and (wanted.join not in world.sandboxes or wanted.join in self._due):
-            raise WrongState(f"cannot join network of a non running container: {wanted.join}", subject=wanted.join)
-        own = not (wanted.join or wanted.host)
-        outcome = self._sandboxes.create(replace(wanted, id=container.id, name=container.name, resolves=own))
+        outcome = self._sandboxes.create(self._wanted(container))
         for warning in outcome.warnings:
             _log.warning("container %s: %s", container.name, warning)
         return outcome.value
+
+    def _wanted(self, container: Container) -> SandboxRequest:
+        """What a container asks of a sandbox. Raises WrongState when that it is to join isn't there."""
+        wanted = container.network or SandboxRequest(container.name)
+        if wanted.join and (wanted.join not in self._ctx.world.sandboxes or wanted.join in self._due):
+            raise WrongState(f"cannot join network of a non running container: {wanted.join}", subject=wanted.join)
+        own = not (wanted.join or wanted.host)
+        return replace(wanted, id=container.id, name=container.name, resolves=own)
+
+    def plan_sandbox(self, container: Container) -> Outcome[Sandbox]:
+        """What `create_sandbox` would do, and nothing done. Raises as that does."""
+        there = self._ctx.world.sandboxes.get(container.id)
+        return Outcome(there) if there is not None else self._sandboxes.create(self._wanted(container), dry_run=True)
+
+    def plan_release(self, container_id: str) -> Outcome[None]:
+        """What `release_sandbox` would do, and nothing done."""
+        world = self._ctx.world
+        if container_id not in world.sandboxes or world.members_of(container_id):
+            return Outcome(None)
+        return Outcome(None, self._sandboxes.remove(container_id, dry_run=True).steps)
 
     def release_sandbox(self, container_id: str) -> None:
         """Take a container's sandbox away, or once the last that is joined to it goes. What isn't there is no error."""

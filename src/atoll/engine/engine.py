@@ -93,6 +93,8 @@ class Engine:
         self.drop_container = containers.drop
         self.create_container_sandbox = self._unless_purged(containers.create_sandbox)
         self.release_container_sandbox = containers.release_sandbox
+        self.plan_container_sandbox = containers.plan_sandbox
+        self.plan_container_release = containers.plan_release
         self.follow_names = self._context.follow_names
         self.renew_names = self._context.start_names
         self.renew_relay = self._context.start_relay

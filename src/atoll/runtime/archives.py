@@ -56,10 +56,15 @@ class Archives:
         return PathStatus(name, status.st_size, status.st_mode, status.st_mtime_ns, target)
 
     async def read(self, reference: str, path: str) -> AsyncIterator[bytes]:
-        """The archive of a path, in pieces; names in it begin with its last part. Raises NotFound, ProgramFailed."""
+        """The archive of a path, in pieces; names in it begin with its last part, as in Docker also with a dot.
+
+        Raises NotFound, ProgramFailed.
+        """
         async with self._root(reference) as root:
             os.close(_opened(root, path, reference, os.O_PATH | os.O_NOFOLLOW))
-            command = (sys.executable, "-I", "-m", "atoll.runtime.images.pack", str(root), path)
+            command = [sys.executable, "-I", "-m", "atoll.runtime.images.pack", str(root), path]
+            if path.endswith("/."):
+                command.append("--contents")
             process = await asyncio.create_subprocess_exec(
                 found(command[0]),
                 *command[1:],
