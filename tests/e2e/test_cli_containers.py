@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from atoll.lab.terminal import Terminal
 from tests.netns.namespaces import eventually, inside
 from tests.support.contained import Docker, contained_host
 from tests.support.images import command as run_program
 from tests.support.images import make_layout, registry
 from tests.support.snapshot import host_text
-from tests.support.terminal import Terminal
 
 Atoll = Callable[..., str]
 

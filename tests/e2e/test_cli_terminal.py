@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from atoll.lab.terminal import Terminal
 from tests.support.contained import Docker, contained_host
-from tests.support.terminal import Terminal
 
 Typed = Callable[..., Terminal]
 

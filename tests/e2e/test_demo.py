@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,20 +12,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from atoll.lab.story import Story
+from tests.support.dockerd import docker_command
 
 DEMO_MAX_S = 20
+DOCKER_DEMO_MAX_S = 40
 MARK = f"TEST_DEMO_MARK={os.getpid()}".encode()
 
 
-def start() -> "subprocess.Popen[str]":
-    """The demo, with a mark in its environment that everything it starts inherits."""
+def start(*scenario: str) -> "subprocess.Popen[str]":
+    """The demo, with a mark in its environment that everything it starts inherits, and docker's command."""
+    path = f"{os.environ['PATH']}:{Path(docker_command()).parent}"
     return subprocess.Popen(
         # A shell's background job, and all below it, begins with SIGINT ignored.
-        ["env", "--default-signal=INT", sys.executable, "-m", "atoll", "demo"],
+        ["env", "--default-signal=INT", sys.executable, "-m", "atoll", "demo", *scenario],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TEST_DEMO_MARK": str(os.getpid())},
+        env={**os.environ, "TEST_DEMO_MARK": str(os.getpid()), "PATH": path},
     )
 
 
@@ -53,6 +57,27 @@ def test_every_step_passes_in_time_and_nothing_stays_behind() -> None:
     assert took_s < DEMO_MAX_S, f"{took_s:.1f} s"
     assert not left_by(demo.pid)
     assert links() == before
+
+
+def mounts() -> set[str]:
+    return set(re.findall(r"\S*atoll-lab-\S*", Path("/proc/self/mountinfo").read_text()))
+
+
+def cgroups() -> set[Path]:
+    return {path for path in Path("/sys/fs/cgroup").glob("**/atoll/*") if path.is_dir()}
+
+
+def test_the_session_typed_with_dockers_command_passes_and_leaves_nothing() -> None:
+    """A container's own programs have other environments, but they are in the cgroups that are counted."""
+    before, grouped, begun = links(), cgroups(), time.monotonic()
+    demo = start("docker")
+    printed, _ = demo.communicate(timeout=90)
+    took_s = time.monotonic() - begun
+    assert demo.returncode == 0, printed
+    assert "FAIL" not in printed and printed.count("PASS") >= 2 * 10, printed
+    assert took_s < DOCKER_DEMO_MAX_S, f"{took_s:.1f} s"
+    assert not left_by(demo.pid)
+    assert (links(), mounts(), cgroups() - grouped) == (before, set(), set())
 
 
 def test_an_interrupted_demo_cleans_up() -> None:

@@ -87,6 +87,12 @@ def test_commands_that_change_something_can_run_dry() -> None:
         (["sandbox", "create", "x", "--network", "f"], ["front"]),
         (["port", ""], ["db", "web"]),
         (["completion", ""], ["bash", "fish", "zsh"]),
+        (["logs", ""], ["box", "job"]),
+        (["rm", "box", "j"], ["job"]),
+        (["run", "--join", "b"], ["box"]),
+        (["run", "--rm", "busy"], ["busybox:latest"]),
+        (["volume", "rm", ""], ["kept"]),
+        (["run", "--pull", ""], ["always", "missing", "never"]),
         (["nonsense", ""], []),
     ],
 )
@@ -94,6 +100,9 @@ def test_completes_commands_options_and_names(tmp_path: Path, words: list[str], 
     with serve(tmp_path / "s") as exchange:
         exchange.answers["GET /networks"] = (200, [{"Name": "front"}, {"Name": "back"}])
         exchange.answers["GET /atoll/sandboxes"] = (200, [{"Name": "web"}, {"Name": "db"}])
+        exchange.answers["GET /containers/json"] = (200, [{"Names": ["/box"]}, {"Names": ["/job"]}])
+        exchange.answers["GET /images/json"] = (200, [{"RepoTags": ["busybox:latest"]}, {"RepoTags": []}])
+        exchange.answers["GET /volumes"] = (200, {"Volumes": [{"Name": "kept"}]})
         assert complete(words, Client(str(tmp_path / "s"))) == found
         assert complete(["--socket", str(tmp_path / "s"), *words], Client("/nonexistent")) == found
 

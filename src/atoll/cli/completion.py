@@ -7,12 +7,16 @@ same, and names of networks and sandboxes are those of now.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from atoll.cli.command import Command
 from atoll.cli.http import Client
 from atoll.cli.parser import build_parser, common, socket_path
 from atoll.errors import AtollError
+
+TYPE_CHECKING = False  # see command.py
+if TYPE_CHECKING:
+    from typing import Any
 
 SCRIPTS = {
     "bash": """\
@@ -41,8 +45,17 @@ end
 complete -c atoll -f -a '(__atoll_complete)'
 """,
 }
-_NAMES = {"NETWORK": "/networks", "SANDBOX": "/atoll/sandboxes"}
-"""Route that lists what an argument with this metavar names."""
+_NAMES: dict[str, tuple[str, Callable[[Any], Iterable[str]]]] = {
+    "NETWORK": ("/networks", lambda found: (each["Name"] for each in found)),
+    "SANDBOX": ("/atoll/sandboxes", lambda found: (each["Name"] for each in found)),
+    "CONTAINER": (
+        "/containers/json",
+        lambda found: (name.removeprefix("/") for each in found for name in each["Names"]),
+    ),
+    "IMAGE": ("/images/json", lambda found: (tag for each in found for tag in each["RepoTags"] or ())),
+    "VOLUME": ("/volumes", lambda found: (each["Name"] for each in found["Volumes"])),
+}
+"""Route that lists what an argument with this metavar names, and the names in its answer."""
 
 
 def add_completion(command: Command) -> None:
@@ -124,8 +137,9 @@ def _values(action: argparse.Action, client: Client, socket: str) -> Sequence[st
     route = _NAMES.get(str(action.metavar).partition("[")[0])
     if route is None:
         return []
+    path, names = route
+    asked = Client(socket_path(argparse.Namespace(socket=socket))) if socket else client
     try:
-        listed = (Client(socket_path(argparse.Namespace(socket=socket))) if socket else client).get(route)
+        return list(names(asked.get(path, {"all": "1"} if path == "/containers/json" else None)))
     except AtollError:
         return []
-    return [each["Name"] for each in listed]

@@ -10,7 +10,7 @@ from atoll.cli.http import Client
 
 def add_demo(command: Command) -> None:
     """All arguments, `-h` too, are the demo's own."""
-    command.examples = ("atoll demo", "atoll demo -h")
+    command.examples = ("atoll demo", "atoll demo docker", "atoll demo -h")
     command.set_defaults(run=_demo)
 
 

@@ -9,11 +9,16 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from atoll.errors import AtollError, Forbidden, Unsupported
+from atoll.lab.scenarios.docker_session import scenario as docker_session
 from atoll.lab.scenarios.single_host import scenario as single_host
 from atoll.lab.story import Story
 from atoll.lab.topology import Lab
 
-SCENARIOS: dict[str, Callable[[Lab, Story], None]] = {"single-host": single_host.play}
+SCENARIOS: dict[str, Callable[[Lab, Story], None]] = {
+    "single-host": single_host.play,
+    "docker": docker_session.play,
+}
+_SCENARIO_HELP = "single-host: sandboxes by atoll's command (default); docker: containers by Docker's own command"
 TOOLS = ("ip", "bridge", "nft", "nsenter", "tcpdump", "ping", "busybox")
 
 
@@ -27,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="atoll demo",
         description="Show container networking, step by step, on hosts made of namespaces. Your network isn't touched.",
     )
-    parser.add_argument("scenario", nargs="?", default="single-host", choices=sorted(SCENARIOS))
+    parser.add_argument("scenario", nargs="?", default="single-host", choices=sorted(SCENARIOS), help=_SCENARIO_HELP)
     arguments = parser.parse_args(argv)
     _require()
     previous = signal.signal(signal.SIGTERM, _leave)

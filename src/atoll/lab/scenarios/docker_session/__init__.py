@@ -1,0 +1,1 @@
+"""The textbook session with containers, typed with Docker's own command."""
