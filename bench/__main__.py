@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atoll
 from atoll.errors import AtollError
-from bench import attach, cli, connect, flush, ports, restart, size, throughput
+from bench import attach, cli, connect, flush, ports, restart, run, size, throughput
 from bench.effort import FULL, QUICK, SMALLEST, Effort
 from bench.machine import machine
 from bench.report import limit_lines, page, section_text
@@ -26,6 +26,7 @@ SUBJECTS: dict[str, Callable[[Effort], Section]] = {
     "restart": restart.measure,
     "flush": flush.measure,
     "cli": cli.measure,
+    "run": run.measure,
 }
 EFFORTS = {effort.name: effort for effort in (FULL, QUICK, SMALLEST)}
 

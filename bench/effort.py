@@ -35,6 +35,8 @@ class Effort:
     cli_rounds: int
     flushes: int
     flush_ports: int
+    run_rounds: int
+    idle_containers: int
 
 
 FULL = Effort(
@@ -59,6 +61,8 @@ FULL = Effort(
     cli_rounds=51,
     flushes=7,
     flush_ports=10_000,
+    run_rounds=30,
+    idle_containers=100,
 )
 
 QUICK = Effort(
@@ -83,6 +87,8 @@ QUICK = Effort(
     cli_rounds=7,
     flushes=2,
     flush_ports=10_000,
+    run_rounds=5,
+    idle_containers=20,
 )
 
 SMALLEST = Effort(
@@ -107,4 +113,6 @@ SMALLEST = Effort(
     cli_rounds=1,
     flushes=1,
     flush_ports=100,
+    run_rounds=1,
+    idle_containers=2,
 )

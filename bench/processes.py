@@ -15,6 +15,21 @@ def resident_bytes(pid: int) -> int:
     raise ValueError(f"process {pid} has no memory")
 
 
+def running_with(*words: str) -> list[int]:
+    """Pids of the processes in whose command lines all of the words stand."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if not directory.name.isdecimal():
+            continue
+        try:
+            command = (directory / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if all(word in command for word in words):
+            found.append(int(directory.name))
+    return found
+
+
 def busy_until(pid: int) -> float:
     """Wait until the process has used no processor time for QUIET_S; when it last did, as `time.monotonic`."""
     last, at = _ticks(pid), time.monotonic()

@@ -21,13 +21,13 @@ OPTIONS = ("--ipv6", "--fixed-cidr-v6", "fd90::/64", "--experimental", "--ip6tab
 
 
 class Docker:
-    """A Peer. A context manager: its end ends the daemon."""
+    """A Peer. A context manager: its end ends the daemon. `options` come after the usual ones, which they replace."""
 
-    def __init__(self, host: Host, directory: Path) -> None:
+    def __init__(self, host: Host, directory: Path, *options: str) -> None:
         # dockerd enters the namespace by itself, from the outside, as it needs a mount namespace of its own.
         with (directory / "dockerd.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [START, host.path, directory, *OPTIONS], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [START, host.path, directory, *OPTIONS, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self.socket = directory / "docker.sock"
         self._client = Client(self.socket)
