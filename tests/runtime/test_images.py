@@ -217,7 +217,7 @@ def test_image_of_many_layers_and_of_none_can_be_mounted(tmp_path: Path) -> None
             asyncio.run(unmount_below(target))
         assert list(target.iterdir()) == []
     with pytest.raises(InvalidRequest, match="more than can be mounted"):
-        asyncio.run(mount_root(tmp_path / "layers", names * 2, tmp_path / "c", tmp_path / "x"))
+        asyncio.run(mount_root(tmp_path / "layers", names * 3, tmp_path / "c", tmp_path / "x"))
 
 
 def test_config_that_was_changed_is_not_taken(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ PACKAGES: Mapping[str, str] = {
     "crun": "crun",
     "conmon": "conmon",
     "skopeo": "skopeo",
-    "mount": "mount",
 }
 """Debian's package of each program."""
 

@@ -7,19 +7,19 @@ dies after finds it.
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from atoll.errors import AtollError
 from atoll.model.container import Container, Health, MountKind, Status
-from atoll.runtime.launching import Launcher, after
+from atoll.runtime.launching import Ending, Launcher, after
 from atoll.runtime.parts import ContainerEvent, ContainerNetwork
 from atoll.runtime.places import Places
 from atoll.runtime.preparing import Preparer
 from atoll.runtime.registry import Entry, Exit, Registry
 from atoll.runtime.restarts import next_delay_s, restarts
 from atoll.runtime.supervise.conmon import StartFailed
+from atoll.runtime.trees import discard_tree
 
 _log = logging.getLogger(__name__)
 
@@ -97,8 +97,22 @@ class Runs:
         ending = self.launcher.ending(container)
         again = restarts(container, ending.code)
         entry.cancel("health")
+        # At once, also where it lives on without its conmon. What says how it ended stays until that is stored.
+        gone = asyncio.create_task(self._attempt(container, self.launcher.kill(container)))
         if ending.lost:
-            await self._attempt(container, self.launcher.kill(container))
+            await gone
+        try:
+            ended = await self._store_end(container, ending, again=again)
+            entry.tell(entry.exits, Exit(ending.code, ending.error))
+        finally:
+            await gone
+        await self._attempt(container, self.preparer.clean(ended.id))
+        if again:
+            self.restart_later(entry)
+        elif ended.host.auto_remove:
+            await self.remove(entry, volumes=True)
+
+    async def _store_end(self, container: Container, ending: Ending, *, again: bool) -> Container:
         # The sandbox before the answer: who waited for the end may want its ports.
         if not again:
             await self._attempt(container, self._network.remove_sandbox(container))
@@ -111,13 +125,7 @@ class Runs:
         if ending.oom_killed:
             self.tell("oom", ended)
         self.tell("die", ended, exitCode=str(ending.code))
-        entry.tell(entry.exits, Exit(ending.code, ending.error))
-        await self._attempt(container, self.launcher.kill(ended))
-        await self._attempt(container, self.preparer.clean(ended.id))
-        if again:
-            self.restart_later(entry)
-        elif ended.host.auto_remove:
-            await self.remove(entry, volumes=True)
+        return ended
 
     def restart_later(self, entry: Entry) -> None:
         """Start a container again after the policy's delay, in the background."""
@@ -140,7 +148,7 @@ class Runs:
         await self.clear(container)
         await self.registry.delete(container)
         entry.removed = True
-        await asyncio.to_thread(shutil.rmtree, self.places.kept(container.id), ignore_errors=True)
+        await asyncio.to_thread(discard_tree, self.places.kept(container.id))
         if volumes:
             await self._remove_anonymous(container)
         for attachment in entry.attachments:
