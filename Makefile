@@ -7,12 +7,14 @@ PREFIX ?= /opt/atoll
 BINDIR ?= /usr/local/bin
 STATEDIR ?= /var/lib/atoll
 DESTDIR ?=
+FACTOR ?= 20
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 PURGE ?= 0
 export PREFIX BINDIR STATEDIR DESTDIR PURGE
 export ATOLL_PEERS ?= $(CURDIR)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check bench bench-deps golden docs lock install uninstall clean
+.PHONY: help setup demo test soak fuzz check bench bench-deps golden docs lock install uninstall clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -31,6 +33,11 @@ test: $(VENV)/dev.stamp ## Run all tests; one that is skipped has failed
 soak: $(VENV)/dev.stamp ## Run what takes minutes: networks of 1,500 sandboxes
 	scripts/packages test
 	$(RUN) -s tests/soak
+
+fuzz: $(VENV)/dev.stamp ## Send a daemon nonsense for minutes, by new seeds; SEED= repeats a run, FACTOR= is how much
+	scripts/packages test
+	@echo "seed $(SEED), factor $(FACTOR)"
+	ATOLL_FUZZ=$(FACTOR) $(RUN) -s tests/fuzz -o timeout=1800 --hypothesis-seed=$(SEED)
 
 check: $(VENV)/dev.stamp ## Run ruff, mypy --strict and the rules of the code base
 	scripts/packages style

@@ -13,6 +13,7 @@ import pytest
 
 from atoll.errors import AtollError, InvalidRequest
 from atoll.runtime.images.layers import Layers
+from atoll.runtime.trees import remove_tree
 
 
 def member(
@@ -82,6 +83,7 @@ def test_files_keep_what_they_are(tmp_path: Path) -> None:
     assert (root / "etc/soft").readlink() == Path("/etc/file")
     assert stat.S_ISFIFO((root / "pipe").stat().st_mode)
     assert (root / "made/on/the/way").read_text() == "x"
+    assert {stat.S_IMODE((root / above).stat().st_mode) for above in ("made", "made/on", "made/on/the")} == {0o755}
 
 
 def test_compressed_archive_is_the_same_layer(tmp_path: Path) -> None:
@@ -195,3 +197,32 @@ def test_layer_of_other_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="other content"), path.open("rb") as file:
         asyncio.run(layers.add(file, "ab" * 32))
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("depth", [1000, 2000])
+def test_deep_paths_are_made_or_refused(tmp_path: Path, depth: int) -> None:
+    content = archive(member("d/" * depth + "file", content=b"x"), member("d", content=b"instead"))
+    root = unpack(tmp_path, content)
+    assert (root / "d").read_bytes() == b"instead"
+    with contextlib.suppress(InvalidRequest):
+        unpack(tmp_path, archive(member("d/" * depth * 2 + "file", content=b"x")))
+    # pytest could not.
+    remove_tree(tmp_path / "layers")
+
+
+def test_holes_stay_holes(tmp_path: Path) -> None:
+    info, content = member("sparse", content=b"there")
+    info.pax_headers = {"GNU.sparse.map": f"{(1 << 40) - 5},5", "GNU.sparse.size": str(1 << 40)}
+    root = unpack(tmp_path, archive((info, content)))
+    found = (root / "sparse").stat()
+    assert found.st_size == 1 << 40
+    assert found.st_blocks * 512 < 1 << 20
+    with (root / "sparse").open("rb") as file:
+        file.seek(-7, os.SEEK_END)
+        assert file.read() == b"\0\0there"
+
+
+@pytest.mark.parametrize("owner", [2**32, 2**40])
+def test_owners_that_nobody_can_be_are_refused(tmp_path: Path, owner: int) -> None:
+    with pytest.raises(InvalidRequest, match="cannot unpack the archive: "):
+        unpack(tmp_path, archive(member("file", uid=owner)))

@@ -20,6 +20,8 @@ BANNED = {
     "eval": {},
     "exec": {},
     "os.system": {},
+    "os.popen": {},
+    "create_subprocess_shell": {},
     "pickle": {},
     "mock": {},
 }
@@ -62,6 +64,13 @@ def test_banned_name_is_used_only_with_a_reason(name: str) -> None:
         users = {module for module in users if room_of(module) != "kernel"}
     wrong = sorted(module for module in users if not _within(module, BANNED[name]))
     assert not wrong, f"{name} is used by {', '.join(wrong)}"
+
+
+def test_no_program_is_started_by_a_shell() -> None:
+    for module in modules():
+        if _uses(module) & {"subprocess", "create_subprocess_exec"}:
+            keywords = (node for node in ast.walk(tree_of(modules()[module])) if isinstance(node, ast.keyword))
+            assert "shell" not in {keyword.arg for keyword in keywords}, module
 
 
 def test_no_module_waits_by_the_clock_without_a_reason() -> None:

@@ -74,13 +74,27 @@ def _path(request: web.Request) -> str:
 
 def _encode(status: PathStatus) -> str:
     body = {
-        "name": status.name,
+        "name": _text(status.name),
         "size": status.size_bytes,
         "mode": _go_mode(status.mode),
-        "mtime": datetime.fromtimestamp(status.mtime_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "linkTarget": status.link_target,
+        "mtime": _time(status.mtime_ns),
+        "linkTarget": _text(status.link_target),
     }
     return base64.b64encode(msgspec.json.encode(body)).decode()
+
+
+def _time(time_ns: int) -> str:
+    """RFC 3339; a file's may be one that no calendar of Python's has, and is then told as the last that does."""
+    try:
+        moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):
+        moment = datetime.max
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _text(name: str) -> str:
+    """A file's name as JSON can say it: names are bytes."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _go_mode(mode: int) -> int:

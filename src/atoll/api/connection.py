@@ -77,6 +77,11 @@ class Connection(web.RequestHandler):
         self._writable = asyncio.Event()
         self._writable.set()
 
+    @property
+    def taken_over(self) -> bool:
+        """Whether HTTP has ended on it."""
+        return self._raw is not None
+
     def take_over(self) -> RawStream:
         """End HTTP on this connection, whose request has been read: from now on it carries bytes."""
         assert self.transport is not None and self._raw is None
@@ -129,8 +134,11 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer to what the parser refused, or to a failure outside of all routes; then the connection ends.
 
-        Raises ConnectionError when an answer has begun already.
+        Raises ConnectionError when an answer has begun already, or can't be given.
         """
+        if isinstance(exc, ConnectionError):
+            # The client has gone, or a part of the answer is sent and the rest can't be.
+            raise ConnectionError(str(exc)) from exc
         reason = _one_line(message or str(exc or ""))
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("request failed: %s", reason, exc_info=exc)

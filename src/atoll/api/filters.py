@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from atoll.api.body import shown_json
 from atoll.errors import InvalidRequest
 
 _PATTERN_LENGTH_MAX = 256
@@ -88,8 +89,9 @@ def _values(key: str, value: object) -> tuple[str, ...]:
         case _:
             found, proper = [], False
     if not proper:
-        shown = msgspec.json.encode(value).decode()[:80]
-        raise InvalidRequest(f"invalid value {shown} of filter {key!r}: neither a list of strings nor a map to true")
+        raise InvalidRequest(
+            f"invalid value {shown_json(value)} of filter {key!r}: neither a list of strings nor a map to true"
+        )
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from aiohttp import web
 
 from atoll.api.body import BODY_BYTES_MAX
+from atoll.api.connection import Connection
 from atoll.api.errors import atoll_error, docker_error, status_of
 from atoll.api.http import Handler, is_dry_run, respond, version_of
 from atoll.api.versions import NEWEST
@@ -45,6 +46,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         _check_dry(request)
         return await handler(request)
     except AtollError as error:
+        if _has_begun(request):
+            _log.info("%s %s broke off: %s", request.method, request.path, error.message)
+            raise ConnectionResetError(error.message) from error
         return _answer(request, error)
     except web.HTTPRequestEntityTooLarge:
         return _too_large()
@@ -57,6 +61,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         raise
     except Exception as error:
         _log.exception("%s %s failed", request.method, request.path)
+        if _has_begun(request):
+            raise ConnectionResetError(str(error)) from error
         message = f"internal error: {type(error).__name__}: {error}"
         return respond({"message": message}, status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
@@ -79,6 +85,12 @@ def _check_dry(request: web.Request) -> None:
         return
     if not getattr(request.match_info.handler, "runs_dry", False):
         raise Unsupported(f"{request.method} {request.path}: no dry run of this", hint="leave out dry-run")
+
+
+def _has_begun(request: web.Request) -> bool:
+    """Whether a part of the answer is sent: another can't be, and only a broken connection tells that it failed."""
+    connection = request.protocol
+    return request.writer.output_size > 0 or (isinstance(connection, Connection) and connection.taken_over)
 
 
 def _takes_files(request: web.Request) -> bool:

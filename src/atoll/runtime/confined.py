@@ -4,6 +4,7 @@ Source: openat2(2); linux/openat2.h.
 """
 
 import ctypes
+import errno
 import os
 import stat
 from pathlib import Path
@@ -26,6 +27,9 @@ class _OpenHow(ctypes.Structure):
 
 def open_in_root(root: Path, path: str, flags: int) -> int:
     """A descriptor of `path`, with `root` taken for `/` whatever links there are. Raises OSError."""
+    if "\0" in path:
+        # The kernel would see what is before it.
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)

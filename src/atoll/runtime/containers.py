@@ -20,7 +20,7 @@ from atoll.runtime.bundle.effective import effective
 from atoll.runtime.bundle.resources import resources
 from atoll.runtime.mounting import Mounting
 from atoll.runtime.parts import SandboxView
-from atoll.runtime.programs import found
+from atoll.runtime.programs import ProgramFailed, found
 from atoll.runtime.registry import Entry, Exit
 from atoll.runtime.runs import Runs
 from atoll.runtime.signals import parse_signal, signal_number
@@ -226,7 +226,11 @@ class Containers:
                 del wanted["devices"]
                 path = self._runs.places.bundle(entry.container.id) / "resources.json"
                 path.write_text(json.dumps(wanted))
-                await self._runs.launcher.runc(entry.container).update(entry.container.id, path)
+                try:
+                    await self._runs.launcher.runc(entry.container).update(entry.container.id, path)
+                except ProgramFailed as error:
+                    name = entry.container.name
+                    raise InvalidRequest(f"cannot update container {name}: {error.message}") from error
             await self._registry.put(replace(entry.container, host=host))
         self._runs.tell("update", entry.container)
 

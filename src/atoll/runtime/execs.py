@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +19,7 @@ from atoll.runtime.runs import Runs
 from atoll.runtime.supervise import conmon, process
 from atoll.runtime.supervise.conmon import Conmon, StartFailed
 from atoll.runtime.supervise.streams import Attachment
+from atoll.runtime.trees import discard_tree
 
 KEPT_MAX = 256
 """Processes that have ended and can still be asked about; Docker forgets them after five minutes."""
@@ -108,7 +108,7 @@ class Execs:
             code = error.exit_code if isinstance(error, StartFailed) else 128
             kept.state = replace(kept.state, running=False, exit_code=code)
             kept.ended.set()
-            shutil.rmtree(directory, ignore_errors=True)
+            discard_tree(directory)
             raise
         kept.state = replace(kept.state, pid=pid)
         kept.task = asyncio.create_task(self._follow(kept, container), name=f"end of exec {short_id(exec_id)}")
@@ -204,7 +204,7 @@ class Execs:
             code = int((directory / "exits" / container.id).read_text())
         kept.state = replace(kept.state, running=False, exit_code=code)
         kept.ended.set()
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await asyncio.to_thread(discard_tree, directory)
         self._runs.tell("exec_die", container, execID=kept.state.id, exitCode=str(code))
 
     def _forget(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from atoll.runtime.images.store import ImageStore
 from atoll.runtime.places import Places
 from atoll.runtime.programs import run
 from atoll.runtime.supervise.mounts import mount_root, unmount_below
+from atoll.runtime.trees import remove_tree
 from atoll.runtime.volumes import Volume, Volumes
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -75,7 +75,7 @@ class Mounting:
                 await run(*unpack, stdin=archive.fileno(), timeout_s=COPY_TIMEOUT_S)
         finally:
             await unmount_below(kept)
-            await asyncio.to_thread(shutil.rmtree, kept)
+            await asyncio.to_thread(remove_tree, kept)
 
 
 def _target(text: str) -> str:

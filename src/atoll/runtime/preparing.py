@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from atoll.errors import InvalidRequest, WrongState
 from atoll.model.container import Container, Mount, MountKind, SharingKind
 from atoll.model.image import Image
-from atoll.model.names import short_id
+from atoll.model.names import short_id, shown
 from atoll.runtime import cgroups
 from atoll.runtime.bundle.effective import Effective, effective
 from atoll.runtime.bundle.host import HostAbilities
@@ -27,6 +26,7 @@ from atoll.runtime.registry import Registry
 from atoll.runtime.supervise import etcfiles
 from atoll.runtime.supervise.etcfiles import EtcFiles
 from atoll.runtime.supervise.mounts import mount_root, mount_tmpfs, unmount_below
+from atoll.runtime.trees import remove_tree
 from atoll.runtime.volumes import Volumes
 
 REMAPPED = IdMap(first=1_895_825_408, count=65536)
@@ -88,7 +88,7 @@ class Preparer:
         bundle = self.places.bundle(container_id)
         if bundle.is_dir():
             await unmount_below(bundle)
-            await asyncio.to_thread(shutil.rmtree, bundle)
+            await asyncio.to_thread(remove_tree, bundle)
 
     def effective(self, container: Container) -> Effective:
         """The container's settings over its image's."""
@@ -215,7 +215,13 @@ def _make_sources(mounts: tuple[Mount, ...]) -> None:
         if mount.kind is not MountKind.BIND:
             continue
         source = Path(mount.source)
-        if mount.make_source and not source.exists():
-            source.mkdir(mode=0o755, parents=True, exist_ok=True)
-        elif not source.exists():
+        try:
+            there = source.exists()
+            if mount.make_source and not there:
+                source.mkdir(mode=0o755, parents=True, exist_ok=True)
+                continue
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise InvalidRequest(f"cannot use bind source path {shown(mount.source)}: {reason}") from None
+        if not there:
             raise InvalidRequest(f"bind source path does not exist: {mount.source}", hint=f"mkdir -p {mount.source}")

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import shutil
 
 from atoll.errors import AtollError
 from atoll.runtime import cgroups
 from atoll.runtime.containers import Containers
 from atoll.runtime.images.store import ImageStore
 from atoll.runtime.places import Places
+from atoll.runtime.trees import discard_tree
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ async def purge(containers: Containers, images: ImageStore, places: Places) -> t
     left = {container.name for container in containers.all()}
     if not left:
         for directory in (places.images, places.volumes, places.containers, places.bundles, places.runtimes):
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            await asyncio.to_thread(discard_tree, directory)
     for parent in {cgroups.DEFAULT_PARENT, *map(cgroups.parent_of, records)}:
         cgroups.remove_empty(parent)
     return len(records) - len(left), len(kept)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from atoll.runtime.supervise import process
 from atoll.runtime.supervise.conmon import StartFailed
 from atoll.runtime.supervise.mounts import unmount_below
 from atoll.runtime.supervise.runc import Runc
+from atoll.runtime.trees import discard_tree
 
 MADE_TIMEOUT_S = 10
 """Longer than a runtime takes to make a container on a host that is busy."""
@@ -95,11 +95,11 @@ async def _sweep(runs: Runs, running: set[str]) -> None:
     for bundle in places.bundles.iterdir():
         if bundle.name not in running:
             await _attempt(bundle.name, unmount_below(bundle))
-            await asyncio.to_thread(shutil.rmtree, bundle, ignore_errors=True)
+            await asyncio.to_thread(discard_tree, bundle)
     for kept in places.containers.iterdir():
         if kept.name not in runs.registry:
             await _attempt(kept.name, unmount_below(kept))
-            await asyncio.to_thread(shutil.rmtree, kept, ignore_errors=True)
+            await asyncio.to_thread(discard_tree, kept)
 
 
 async def _made(bundle: Path, pid: int) -> None:

@@ -6,13 +6,13 @@ volumes/NAME/labels.json
 
 import asyncio
 import json
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll.errors import InvalidRequest, NotFound, Unsupported, WrongState
 from atoll.model.names import parse_name
+from atoll.runtime.trees import remove_tree
 
 DRIVER = "local"
 
@@ -75,7 +75,7 @@ class Volumes:
         volume = self.find(name)
         if users:
             raise WrongState(f"remove {name}: volume is in use - [{', '.join(users)}]", subject=name)
-        await asyncio.to_thread(shutil.rmtree, volume.path.parent)
+        await asyncio.to_thread(remove_tree, volume.path.parent)
 
     def _read(self, name: str) -> Volume:
         place = self._directory / name

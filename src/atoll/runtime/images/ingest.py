@@ -7,7 +7,6 @@ DIGITS          each of them; layers plain, so that their digests are the diff i
 import contextlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from atoll.model.image import Image
 from atoll.model.reference import Reference
 from atoll.runtime.images.store import CONFIG_MAX_BYTES, ImageStore, parse_image
 from atoll.runtime.programs import ProgramFailed, follow
+from atoll.runtime.trees import discard_tree
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _BLOB = re.compile(r"Copying blob (?:sha256:)?([0-9a-f]{12})")
@@ -33,7 +33,7 @@ def work_directory(images: ImageStore) -> Iterator[Path]:
     try:
         yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        discard_tree(made)
 
 
 async def fetch(
@@ -74,7 +74,7 @@ async def fetch(
     except ProgramFailed as error:
         raise refusal(error, source) from error
     finally:
-        shutil.rmtree(target, ignore_errors=True)
+        discard_tree(target)
 
 
 async def ingest(images: ImageStore, directory: Path, *, names: Iterable[Reference], tell: Tell) -> Image:

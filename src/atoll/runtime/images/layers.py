@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import IO, Any
 
 from atoll.errors import AtollError, InvalidRequest, StoreFull
 from atoll.runtime.programs import ProgramFailed, run
+from atoll.runtime.trees import discard_tree, remove_tree, walk_tree
 
 NAME_LENGTH = 32
 """128 bits: short enough for more than a hundred layers in one call of mount(2), which takes a page of options."""
@@ -54,7 +54,7 @@ class Layers:
         """Make the directory; remove what was being unpacked when the daemon died."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self.directory.glob("tmp-*"):
-            shutil.rmtree(left)
+            remove_tree(left)
 
     async def add(self, archive: IO[bytes], diff_id: str = "") -> str:
         """Unpack an archive, unless that layer is there; its diff id. With `diff_id` it has to be of that content.
@@ -96,7 +96,7 @@ class Layers:
         try:
             yield fresh
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            discard_tree(fresh)
 
     async def keep(self, diff_ids: frozenset[str]) -> None:
         """Remove every layer that is not one of these."""
@@ -106,7 +106,7 @@ class Layers:
                 # Out of sight first, so that a half-removed layer is never taken for one.
                 gone = self.directory / f"tmp-{self._new_name()}"
                 entry.rename(gone)
-                await asyncio.to_thread(shutil.rmtree, gone)
+                await asyncio.to_thread(remove_tree, gone)
 
 
 async def _unpack(archive: IO[bytes], directory: Path) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _refusal(error: ProgramFailed) -> AtollError:
 
 
 def _shift(directory: Path, shift: int) -> None:
-    for path in (directory, *directory.rglob("*")):
+    for path in walk_tree(directory):
         found = path.lstat()
         # A hard link is met more than once.
         if found.st_uid < shift:

@@ -21,7 +21,14 @@ def pack(sink: IO[bytes], path: Path, *, contents: bool = False) -> None:
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape") as archive:
         if contents and not path.is_dir():
             return
-        _add(archive, path, "." if contents else path.name or ".", links={})
+        links: dict[tuple[int, int], str] = {}
+        # No recursion: a container may make a tree of any depth.
+        waiting = [(path, "." if contents else path.name or ".")]
+        while waiting:
+            path, name = waiting.pop()
+            _add(archive, path, name, links)
+            if path.is_dir() and not path.is_symlink():
+                waiting += [(child, f"{name}/{child.name}") for child in sorted(path.iterdir(), reverse=True)]
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str, links: dict[tuple[int, int], str]) -> None:
@@ -41,9 +48,6 @@ def _add(archive: tarfile.TarFile, path: Path, name: str, links: dict[tuple[int,
         archive.addfile(member)
     # It would remember every one.
     archive.members.clear()  # type: ignore[attr-defined]
-    if member.isdir():
-        for child in sorted(path.iterdir()):
-            _add(archive, child, f"{name}/{child.name}", links)
 
 
 def _member(path: Path, name: str, found: os.stat_result) -> tarfile.TarInfo:

@@ -92,23 +92,35 @@ class ImageStore:
         """Unpack the layers of an image, lowest first, and keep it under `names`.
 
         `config` makes its config of the layers' diff ids; with `diff_ids` they have to be these. Raises
-        InvalidRequest, StoreFull, OSError; layers that were unpacked before that are removed with the next image.
+        InvalidRequest, StoreFull, OSError; then layers that were unpacked before that go again.
         """
-        expected = [*diff_ids] or [""]
         async with self._changing:
-            found = []
-            for index, archive in enumerate(archives):
-                with archive.open("rb") as file:
-                    found.append(await self.layers.add(file, expected[index % len(expected)]))
-            raw = config(found)
-            image = parse_image(raw)
-            if list(image.layers) != found:
-                raise InvalidRequest("the config of the image tells other layers than it has")
+            try:
+                image = await self._unpacked([*archives], config, [*diff_ids] or [""])
+            except BaseException:
+                await self._keep_named()
+                raise
             if image.id not in self._images:
-                self._write(f"config/{image.id}", raw)
+                self._write(f"config/{image.id}", image.raw)
                 self._images[image.id] = self._sized(image)
             self.name(image.id, *names)
             return self._named(image.id)
+
+    async def _unpacked(
+        self, archives: Sequence[Path], config: Callable[[Sequence[str]], bytes], expected: Sequence[str]
+    ) -> Image:
+        found = []
+        for index, archive in enumerate(archives):
+            with archive.open("rb") as file:
+                found.append(await self.layers.add(file, expected[index % len(expected)]))
+        image = parse_image(config(found))
+        if list(image.layers) != found:
+            raise InvalidRequest("the config of the image tells other layers than it has")
+        return image
+
+    async def _keep_named(self) -> None:
+        """Remove the layers that are of no image."""
+        await self.layers.keep(frozenset(layer for image in self._images.values() for layer in image.layers))
 
     def name(self, image_id: str, *references: Reference) -> None:
         """Give an image names, which others lose."""
@@ -151,7 +163,7 @@ class ImageStore:
         (self._directory / "config" / image.id).unlink(missing_ok=True)
         del self._images[image.id]
         async with self._changing:
-            await self.layers.keep(frozenset(layer for other in self._images.values() for layer in other.layers))
+            await self._keep_named()
         return going, [image.id]
 
     def _sized(self, image: Image) -> Image:
@@ -181,7 +193,9 @@ def parse_image(raw: bytes) -> Image:
     if len(raw) > CONFIG_MAX_BYTES:
         raise InvalidRequest(f"the config of the image has {len(raw)} bytes, at most {CONFIG_MAX_BYTES} are allowed")
     try:
-        document = json.loads(raw)
+        document = json.loads(raw, parse_int=_int64)
+        # Halves of characters, which JSON can say, are said to nobody.
+        json.dumps(document, ensure_ascii=False).encode()
         layers = tuple(_digits(diff_id) for diff_id in document["rootfs"]["diff_ids"])
         history = document.get("history") or []
         return Image(
@@ -197,6 +211,13 @@ def parse_image(raw: bytes) -> Image:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidRequest(f"the config of the image can't be read: {error!r}") from None
+
+
+def _int64(text: str) -> int:
+    """A number as Go has it: what shows images to clients encodes no other."""
+    if len(text) > len(str(-(1 << 63))) or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError(f"{text[:40]} has more than 64 bits")
+    return int(text)
 
 
 def _digits(diff_id: Any) -> str:

@@ -17,12 +17,15 @@ import hashlib
 import json
 import lzma
 import os
-import shutil
+import resource
 import stat
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 from typing import IO, cast
+
+from atoll.runtime.trees import remove_tree
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -34,6 +37,13 @@ XATTR_HEADER = "SCHILY.xattr."
 _ROOT = Path("/")
 _CHUNK_BYTES = 1 << 20
 _KEPT_XATTRS = ("security.capability", "user.")
+MEMORY_MAX_BYTES = 1 << 30
+"""Of this program: an archive can ask for any size, by the head of a name or by a compressor's dictionary."""
+UNREADABLE = (
+    tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, ValueError, OverflowError, MemoryError,
+    RecursionError,
+)  # fmt: skip
+"""What reading an archive of nonsense may raise."""
 
 
 class Refused(Exception):
@@ -95,7 +105,7 @@ class Unpacker:
             if self._layer:
                 self._finish(path, member)
             return
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_parents(path)
         if self._layer and path.name == OPAQUE:
             os.setxattr(path.parent, OPAQUE_XATTR, b"y")
         elif self._layer and path.name.startswith(METADATA):
@@ -140,9 +150,23 @@ class Unpacker:
         source = archive.extractfile(member)
         assert source is not None
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-            while chunk := source.read(_CHUNK_BYTES):
-                file.write(chunk)
-                self.size_bytes += len(chunk)
+            if member.issparse():
+                # Holes stay holes: a few bytes of archive can tell of any number of zeros. Below the buffer, which
+                # wants to seek in the stream, a place is only remembered.
+                raw = cast(IO[bytes], source.raw)  # type: ignore[attr-defined]
+                for start, length in cast(list[tuple[int, int]], member.sparse):
+                    raw.seek(start)
+                    file.seek(start)
+                    self._copy(raw, file, length)
+                file.truncate(member.size)
+            else:
+                self._copy(source, file, member.size)
+
+    def _copy(self, source: IO[bytes], file: IO[bytes], length: int) -> None:
+        while length > 0 and (chunk := source.read(min(length, _CHUNK_BYTES))):
+            file.write(chunk)
+            length -= len(chunk)
+            self.size_bytes += len(chunk)
 
     def _finish(self, path: Path, member: tarfile.TarInfo) -> None:
         os.chown(path, member.uid + self._shift, member.gid + self._shift, follow_symlinks=False)
@@ -156,6 +180,21 @@ class Unpacker:
             self._times.append((path, time_ns))
         else:
             os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
+
+
+def _make_parents(path: Path) -> None:
+    """Make the directories above, which the archive may name later."""
+    missing = []
+    for parent in path.parents:
+        try:
+            parent.mkdir(mode=0o755)
+            break
+        except FileExistsError:
+            break
+        except FileNotFoundError:
+            missing.append(parent)
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o755)
 
 
 def _white_out(path: Path) -> None:
@@ -190,7 +229,7 @@ def _clear(path: Path, *, for_directory: bool) -> None:
     if not stat.S_ISDIR(found.st_mode):
         path.unlink()
     elif not for_directory:
-        shutil.rmtree(path)
+        remove_tree(path)
 
 
 def unpack(stream: IO[bytes], directory: Path = _ROOT, *, shift: int = 0, layer: bool = True) -> tuple[str, int]:
@@ -209,8 +248,8 @@ def unpack(stream: IO[bytes], directory: Path = _ROOT, *, shift: int = 0, layer:
                 archive.members.clear()  # type: ignore[attr-defined]
         unpacker.close()
         return source.digest(), unpacker.size_bytes
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, UnicodeError, ValueError) as error:
-        raise Refused(f"not an archive that can be read: {error}") from None
+    except UNREADABLE as error:
+        raise Refused(f"not an archive that can be read: {error or type(error).__name__}") from None
 
 
 def _next(archive: tarfile.TarFile, source: HashedInput, end: int) -> tarfile.TarInfo | None:
@@ -234,11 +273,17 @@ def confine(directory: str) -> None:
     sys.meta_path.clear()
 
 
+def bound_memory() -> None:
+    """Let this process have MEMORY_MAX_BYTES at most: more is a MemoryError. Source: setrlimit(2), RLIMIT_AS."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES))
+
+
 def main() -> int:
     """Run the program; its exit status."""
     directory, shift = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
     below = Path(os.path.normpath("/" + sys.argv[3].lstrip("/"))) if len(sys.argv) > 3 else _ROOT
     try:
+        bound_memory()
         confine(directory)
         digest, size_bytes = unpack(sys.stdin.buffer, below, shift=shift, layer=len(sys.argv) <= 3)
     except Refused as error:
