@@ -1,6 +1,7 @@
 """What strangers ask for or send stays where it belongs: paths, memory, secrets, rights."""
 
 import grp
+import http.client
 import json
 import socket
 import stat
@@ -15,6 +16,7 @@ import pytest
 
 from bench.processes import resident_bytes
 from tests.support.contained import Docker, contained_host
+from tests.support.daemon import UnixConnection
 
 GROWTH_MAX_BYTES = 16 << 20
 POURED_BYTES = 96 << 20
@@ -188,3 +190,21 @@ def test_further_processes_get_no_more_than_the_first(docker: Docker) -> None:
     assert "CapEff:\t00000000a80425fb" in first and "Seccomp:\t2" in first
     assert docker("exec", "plain", "readlink", "/proc/self/ns/mnt") != str(Path("/proc/self/ns/mnt").readlink())
     docker("rm", "--force", "plain")
+
+
+def test_an_archive_that_breaks_off_is_seen_to(docker: Docker) -> None:
+    """A file gets shorter while it is read: what was sent can't be completed, and a second answer is none."""
+    docker("run", "--detach", "--name", "shrinking", "busybox", "sleep", "1000")
+    docker("exec", "shrinking", "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=64")
+    before = docker.host.log
+    connection = UnixConnection(docker.host.socket)
+    connection.request("GET", "/containers/shrinking/archive?path=/big")
+    answer = connection.getresponse()
+    assert answer.status == 200 and len(answer.read(1 << 16)) == 1 << 16
+    docker("exec", "shrinking", "truncate", "-s", "0", "/big")
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
+    connection.close()
+    said = docker.host.log.removeprefix(before)
+    assert "broke off" in said and "Traceback" not in said
+    docker("rm", "--force", "shrinking")
