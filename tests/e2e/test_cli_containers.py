@@ -312,14 +312,16 @@ def test_verbs_of_a_life(atoll: Atoll, docker: Docker, tmp_path: Path) -> None:
 
 
 def test_signals_reach_the_process(docker: Docker, socket: str) -> None:
-    program = "trap 'echo told; exit 9' TERM; while :; do sleep 0.1; done"
+    program = "trap 'echo told; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
     words = [sys.executable, "-m", "atoll", "--socket", socket, "run", "--rm", "busybox", "sh", "-c", program]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None
-        assert client.stdout.readline() == "ready\n"
-        client.terminate()
-        assert client.stdout.read() == "told\n"
-        assert client.wait(20) == 9
+        try:
+            assert client.stdout.readline() == "ready\n"
+            client.terminate()
+            assert (client.communicate(timeout=20)[0], client.returncode) == ("told\n", 9)
+        finally:
+            client.kill()
 
 
 def test_files_are_copied_both_ways(atoll: Atoll, docker: Docker, socket: str, web: str, tmp_path: Path) -> None:
