@@ -132,7 +132,7 @@ def test_life_of_a_network_and_its_sandboxes(host: Host) -> None:
     created = host.out("network create --subnet 10.5.0.0/16 --gateway 10.5.0.1 --label a=1 --mtu 1400 front").strip()
     host.out("network create back")
     assert host.out("network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}} {{json .Labels}}' front") == (
-        '10.5.0.0/16 {"a": "1"}\n'
+        '10.5.0.0/16 {"a":"1"}\n'
     )
     assert host.out(f"network ls --no-trunc -q -f id={created[:6]}").strip() == created
     taken = host.atoll("network create front")
