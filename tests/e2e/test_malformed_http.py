@@ -1,5 +1,6 @@
 """Bytes that are no request, and bodies that are announced too large: answered at once and in JSON."""
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -79,3 +80,18 @@ def test_what_was_asked_too_much_is_no_error_of_ours(host: DaemonHost) -> None:
     said = [line for line in host.log.removeprefix(before).splitlines() if "no free address" in line]
     assert len(said) == 1
     assert " INFO " in said[0]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "nosuch"])
+def test_encoded_bodies_are_not_unpacked(host: DaemonHost, encoding: str) -> None:
+    before = host.log
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(ANSWERED_WITHIN_S)
+        client.connect(str(host.socket))
+        head = f"GET /_ping HTTP/1.1\r\nHost: x\r\nContent-Encoding: {encoding}\r\nContent-Length: 8\r\n\r\n"
+        client.sendall(head.encode() + b"nonsense")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    packed = gzip.compress(b'{"Name": "packed"}')
+    answer = host.ask("POST", "/networks/create", raw=packed, headers={"Content-Encoding": encoding})
+    assert answer.status == 400 and "not JSON" in answer.message
+    assert host.log == before

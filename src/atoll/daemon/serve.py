@@ -112,7 +112,10 @@ async def _accept(runner: web.AppRunner, listening: socket.socket) -> asyncio.Se
     loop = asyncio.get_running_loop()
     silent = logging.Logger("access", logging.CRITICAL)
     return await loop.create_unix_server(
-        lambda: Connection(connections, loop=loop, access_log=silent), sock=listening, backlog=BACKLOG
+        # A body is what came, as with Docker: encoded ones would be unpacked to any size, also those that nobody reads.
+        lambda: Connection(connections, loop=loop, access_log=silent, auto_decompress=False),
+        sock=listening,
+        backlog=BACKLOG,
     )
 
 
