@@ -30,7 +30,7 @@ test: $(VENV)/dev.stamp ## Run all tests; one that is skipped has failed
 	scripts/peers
 	$(RUN) tests --ignore=tests/soak
 
-soak: $(VENV)/dev.stamp ## Run what takes minutes: networks of 1,500 sandboxes
+soak: $(VENV)/dev.stamp ## Run what takes minutes: networks of 1,500 sandboxes, daemons killed at every point
 	scripts/packages test
 	$(RUN) -s tests/soak
 

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from atoll.errors import KernelError, StoreFull
 from atoll.kernel.kernel import Kernel, Locate, StepFailed
@@ -66,6 +66,10 @@ class DyingKernel:
         reaped = self._kernel.reap()
         self._fuse.pass_points(1)
         return reaped
+
+    def __getattr__(self, name: str) -> Any:
+        """What only asks is the kernel's."""
+        return getattr(self._kernel, name)
 
     def prepare(self, elements: Iterable[Element] | None = None) -> bool:
         """As the kernel does."""

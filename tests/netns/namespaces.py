@@ -52,22 +52,27 @@ def running(name: str, command: list[str]) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+def enter(name: str) -> None:
+    """Let the calling thread be in a namespace."""
+    descriptor = os.open(path_of(name), os.O_RDONLY)
+    if LIBC.setns(descriptor, CLONE_NEWNET):
+        raise OSError(get_errno(), f"setns {name}")
+    os.close(descriptor)
+
+
 def inside(name: str, function: Callable[[], T]) -> T:
     """The result of `function`, called by a thread that is in the namespace."""
     results: list[T] = []
     errors: list[BaseException] = []
 
-    def enter() -> None:
+    def call() -> None:
         try:
-            descriptor = os.open(path_of(name), os.O_RDONLY)
-            if LIBC.setns(descriptor, CLONE_NEWNET):
-                raise OSError(get_errno(), f"setns {name}")
-            os.close(descriptor)
+            enter(name)
             results.append(function())
         except BaseException as error:
             errors.append(error)
 
-    thread = Thread(target=enter)
+    thread = Thread(target=call)
     thread.start()
     thread.join()
     if errors:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import InvalidRequest, NameTaken, NotFound, Unsupported, WrongState
-from atoll.model.container import ContainerConfig, ContainerRequest, HostConfig, Status
-from atoll.runtime.parts import SandboxView
+from atoll.model.container import Container, ContainerConfig, ContainerRequest, HostConfig, Status
 from atoll.runtime.runtime import Runtime
 from atoll.runtime.supervise.conmon import StartFailed
 from atoll.runtime.supervise.logs import LogQuery
@@ -349,9 +348,12 @@ def test_files_in_etc_follow_the_sandbox(place: Bench) -> None:
             await runtime.containers.create(wanted("sh", "-c", script), name="x")
             attachment = runtime.containers.attach("x")
             await runtime.containers.start("x")
-            view = SandboxView(place.network.netns, hosts=(("192.0.2.8", ("later",)),), nameservers=("192.0.2.2",))
-            await runtime.containers.write_files("x", view)
-            assert (await read_all(attachment))[Stream.STDOUT] == b"nameserver 192.0.2.2\n"
+
+            async def commit(container: Container) -> None:
+                place.network.hosts, place.network.nameserver = ("later",), "192.0.2.2"
+
+            await runtime.containers.change_network("x", lambda container: container, commit)
+            assert (await read_all(attachment))[Stream.STDOUT] == b"nameserver 192.0.2.2\nsearch test\n"
 
     asyncio.run(scene())
 

@@ -7,12 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any, Protocol, TypeVar
 
 from atoll.dns.client import NameClient
 from atoll.lab.leftovers import unmount_namespaces
@@ -74,6 +74,17 @@ def ask(
     return Answer(response.status, dict(response.getheaders()), decoded)
 
 
+class Process(Protocol):
+    """A daemon's, as `subprocess.Popen` has it."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+
+
 @dataclass
 class DaemonHost:
     """A host and its daemon. `name` is the namespace's, as `ip netns` lists it."""
@@ -81,7 +92,7 @@ class DaemonHost:
     name: str
     directory: Path
     options: Sequence[str] = ()
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    process: "Process | None" = field(default=None, init=False)
 
     @property
     def netns(self) -> Path:
@@ -110,19 +121,26 @@ class DaemonHost:
         return path.read_text() if path.exists() else ""
 
     def command(self, *options: str) -> list[str]:
-        directories = ("--state", self.state, "--run", self.directory / "run", "--netns-dir", self.netns_directory)
-        daemon = [sys.executable, "-m", "atoll.daemon", *map(str, directories), *self.options, *options]
+        daemon = [sys.executable, "-m", "atoll.daemon", *self.arguments(*options)]
         return ["nsenter", f"--net={self.netns}", "--", *daemon]
+
+    def arguments(self, *options: str) -> list[str]:
+        directories = ("--state", self.state, "--run", self.directory / "run", "--netns-dir", self.netns_directory)
+        return [*map(str, directories), *self.options, *options]
 
     def start(self, *options: str) -> None:
         """Start it and wait until it answers."""
         with (self.directory / "daemon.log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(*options), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = self.begin(log, *options)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not self._answers():
             assert self.process.poll() is None, f"the daemon ended with {self.process.returncode}: {self.log}"
             assert time.monotonic() < deadline, f"no answer after {READY_TIMEOUT_S} s: {self.log}"
             time.sleep(0.02)
+
+    def begin(self, log: IO[bytes], *options: str) -> "Process":
+        """Start it, without waiting."""
+        return subprocess.Popen(self.command(*options), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def fail_to_start(self, *options: str) -> tuple[int, str]:
         """Start one that is expected to end by itself: its exit status, and what it said."""
@@ -171,11 +189,20 @@ class DaemonHost:
         return status
 
 
+Host = TypeVar("Host", bound=DaemonHost)
+
+
 @contextmanager
-def daemon_host(purpose: str, *, options: Sequence[str] = (), start: bool = True) -> Iterator[DaemonHost]:
+def daemon_host(
+    purpose: str,
+    *,
+    options: Sequence[str] = (),
+    start: bool = True,
+    make: Callable[..., Host] = DaemonHost,  # type: ignore[assignment]
+) -> Iterator[Host]:
     """A host with a running daemon; nothing of it stays."""
     with TemporaryDirectory(prefix="at-") as directory, namespace(purpose) as name:
-        host = DaemonHost(name, Path(directory), options)
+        host = make(name, Path(directory), options)
         for made in ("run", "netns"):
             (host.directory / made).mkdir()
         try:

@@ -48,11 +48,16 @@ class OneNamespace:
 
     netns: str
     directory: Path
+    hosts: tuple[str, ...] = ()
+    nameserver: str = "192.0.2.1"
 
     async def make_sandbox(self, container: Container) -> SandboxView:
         (self.directory / container.id).touch()
         return SandboxView(
-            self.netns, hosts=(("192.0.2.7", (container.name,)),), nameservers=("192.0.2.1",), search=("test",)
+            self.netns,
+            hosts=(("192.0.2.7", (container.name, *self.hosts)),),
+            nameservers=(self.nameserver,),
+            search=("test",),
         )
 
     async def remove_sandbox(self, container: Container) -> None:

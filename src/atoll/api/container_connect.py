@@ -28,53 +28,44 @@ class ContainerConnections:
 
     async def connect(self, reference: str, container: Container, wanted: EndpointRequest) -> None:
         """Connect a container to a network. Raises NotFound, Conflict and what the engine raises."""
-        world = self._engine.world
-        network = world.network(reference)
+        network = self._engine.world.network(reference)
         if container.network is not None and (container.network.join or container.network.host):
             raise Conflict(
                 "container sharing network namespace with another container or host cannot be connected to any other "
                 "network"
             )
-        if container.id in world.sandboxes:
-            await self._leave_none(container)
-            await self._queue.run(self._engine.connect, network.id, container.id, wanted)
-        elif any(_means(each, network) for each in _asked(container).endpoints):
-            raise Conflict(f"endpoint with name {container.name} already exists in network {network.name}")
         fresh = replace(wanted, network=network.name)
 
         def joined(record: Container) -> Container:
             asked = _asked(record)
+            # The engine refuses it for one that has a sandbox, which may be on networks that were made anew.
+            if record.id not in self._engine.world.sandboxes and any(_means(each, network) for each in asked.endpoints):
+                raise Conflict(f"endpoint with name {record.name} already exists in network {network.name}")
             # One that was taken off its last network is on none only until the next.
             kept = tuple(each for each in asked.endpoints if each.network != _NONE or _wants_none(record))
             return replace(record, network=replace(asked, endpoints=(*kept, fresh)))
 
-        await self._runtime.containers.set_network(container.id, joined)
-        await self._runtime.renew_files(container.id)
+        async def commit(record: Container) -> None:
+            await self._queue.run(self._engine.connect_container, network.id, fresh, record)
 
-    async def _leave_none(self, container: Container) -> None:
-        """Take one off the network none that is there only because it was started without any other."""
-        world = self._engine.world
-        there = [world.networks[endpoint.network_id].name for endpoint in world.endpoints_of(container.id)]
-        if _NONE in there and not _wants_none(container):
-            await self._queue.run(self._engine.disconnect, _NONE, container.id)
+        await self._runtime.containers.change_network(container.id, joined, commit)
 
-    async def disconnect(self, reference: str, container: Container, *, force: bool) -> None:
+    async def disconnect(self, reference: str, container: Container) -> None:
         """Take a container off a network. Raises NotFound, Conflict and what the engine raises."""
-        world = self._engine.world
-        network = world.network(reference)
-        if container.id in world.sandboxes:
-            await self._queue.run(self._engine.disconnect, network.id, container.id, force=force)
-        elif not any(_means(each, network) for each in _asked(container).endpoints):
-            raise Conflict(f"container {container.name} is not connected to network {network.name}")
+        network = self._engine.world.network(reference)
 
         def left(record: Container) -> Container:
             asked = _asked(record)
             kept = tuple(each for each in asked.endpoints if not _means(each, network))
+            if record.id not in self._engine.world.sandboxes and kept == asked.endpoints:
+                raise Conflict(f"container {record.name} is not connected to network {network.name}")
             # None at all would mean the default one.
             return replace(record, network=replace(asked, endpoints=kept or (EndpointRequest(_NONE),)))
 
-        await self._runtime.containers.set_network(container.id, left)
-        await self._runtime.renew_files(container.id)
+        async def commit(record: Container) -> None:
+            await self._queue.run(self._engine.disconnect_container, network.id, record)
+
+        await self._runtime.containers.change_network(container.id, left, commit)
 
 
 def _wants_none(container: Container) -> bool:

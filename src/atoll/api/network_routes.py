@@ -100,7 +100,7 @@ class NetworkRoutes:
         dry_run = is_dry_run(request)
         container = self._connections.find(asked.sandbox)
         if container is not None and not dry_run:
-            await self._connections.disconnect(reference_of(request), container, force=asked.force)
+            await self._connections.disconnect(reference_of(request), container)
             return web.Response(status=200)
         outcome = await self._queue.run(
             self._engine.disconnect, reference_of(request), asked.sandbox, force=asked.force, dry_run=dry_run

@@ -8,8 +8,9 @@ from atoll.engine.outcome import Outcome
 from atoll.engine.sandbox_verbs import SandboxVerbs
 from atoll.errors import NameTaken, WrongState
 from atoll.model.container import Container
-from atoll.model.sandbox import Sandbox, SandboxRequest
-from atoll.model.world import Change, Record
+from atoll.model.network import Driver
+from atoll.model.sandbox import EndpointRequest, Sandbox, SandboxRequest
+from atoll.model.world import Change
 
 _log = logging.getLogger(__name__)
 
@@ -20,11 +21,19 @@ class ContainerVerbs:
     def __init__(self, context: Context, sandboxes: SandboxVerbs) -> None:
         self._ctx = context
         self._sandboxes = sandboxes
-        self._due: set[str] = set()
-        """Containers that ended, whose sandboxes are there only for those that are joined to them."""
 
     def keep(self, container: Container) -> None:
         """Add or replace a record; its sandbox goes by the same name. Raises NameTaken, StoreFull, StoreError."""
+        ctx = self._ctx
+        sandbox = self._check_name(container)
+        renamed = sandbox is not None and sandbox.name != container.name
+        puts = (replace(sandbox, name=container.name),) if sandbox is not None and renamed else ()
+        ctx.path.commit(Change(puts=(container, *puts)))
+        if renamed:
+            ctx.follow_names(container.id)
+
+    def _check_name(self, container: Container) -> Sandbox | None:
+        """The sandbox of a container, where there is one. Raises NameTaken when another has the name."""
         ctx = self._ctx
         namesake = ctx.world.sandbox_named(container.name)
         if namesake is not None and namesake.id != container.id:
@@ -33,29 +42,60 @@ class ContainerVerbs:
                 hint=f"atoll sandbox rm {container.name}",
                 subject=namesake.id,
             )
-        puts: list[Record] = [container]
-        sandbox = ctx.world.sandboxes.get(container.id)
-        renamed = sandbox is not None and sandbox.name != container.name
-        if sandbox is not None and renamed:
-            puts.append(replace(sandbox, name=container.name))
-        ctx.path.commit(Change(puts=tuple(puts)))
-        if renamed:
-            ctx.follow_names(container.id)
+        return ctx.world.sandboxes.get(container.id)
 
     def drop(self, container: Container) -> None:
-        """Remove a record; one that isn't there is no error. Raises StoreError."""
-        if container.id in self._ctx.world.containers:
-            self._ctx.path.commit(Change(deletes=(container,)))
+        """Remove a record; one that isn't there is no error. Raises StoreError.
+
+        A sandbox that stays for those that are joined to it is called by its id from then on: the name is free.
+        """
+        ctx = self._ctx
+        if container.id not in ctx.world.containers:
+            return
+        sandbox = ctx.world.sandboxes.get(container.id)
+        puts = () if sandbox is None else (replace(sandbox, name=sandbox.id),)
+        ctx.path.commit(Change(puts=puts, deletes=(container,)))
+        if puts:
+            ctx.follow_names(container.id)
+
+    def connect(self, network: str, request: EndpointRequest, container: Container) -> None:
+        """Store a record that asks for one more network, and connect the sandbox, if there is one: one commit.
+
+        Raises what `SandboxVerbs.connect` raises.
+        """
+        world = self._ctx.world
+        if container.id not in world.sandboxes:
+            self.keep(container)
+            return
+        asked = {each.network for each in container.network.endpoints} if container.network is not None else set()
+        # One that was taken off its last network is on none only until the next.
+        left = tuple(
+            endpoint
+            for endpoint in world.endpoints_of(container.id)
+            if world.networks[endpoint.network_id].driver is Driver.NULL
+            and world.networks[endpoint.network_id].name not in asked
+        )
+        along = Change(puts=(container,), deletes=left)
+        self._sandboxes.connect(network, container.id, request, along=along)
+
+    def disconnect(self, network: str, container: Container) -> None:
+        """Store a record that asks for a network no more, and take the sandbox off it, if there is one: one commit.
+
+        Raises what `SandboxVerbs.disconnect` raises.
+        """
+        if container.id not in self._ctx.world.sandboxes:
+            self.keep(container)
+            return
+        self._sandboxes.disconnect(network, container.id, along=Change(puts=(container,)))
 
     def create_sandbox(self, container: Container) -> Sandbox:
         """The sandbox of a container, made when it is not there.
 
         Raises what `SandboxVerbs.create` raises; WrongState when it is to join one that isn't there.
         """
-        self._due.discard(container.id)
         there = self._ctx.world.sandboxes.get(container.id)
         if there is not None:
-            return there
+            return self._taken_back(there)
         outcome = self._sandboxes.create(self._wanted(container))
         for warning in outcome.warnings:
             _log.warning("container %s: %s", container.name, warning)
@@ -64,7 +104,8 @@ class ContainerVerbs:
     def _wanted(self, container: Container) -> SandboxRequest:
         """What a container asks of a sandbox. Raises WrongState when that it is to join isn't there."""
         wanted = container.network or SandboxRequest(container.name)
-        if wanted.join and (wanted.join not in self._ctx.world.sandboxes or wanted.join in self._due):
+        owner = self._ctx.world.sandboxes.get(wanted.join)
+        if wanted.join and (owner is None or owner.released):
             raise WrongState(f"cannot join network of a non running container: {wanted.join}", subject=wanted.join)
         own = not (wanted.join or wanted.host)
         return replace(wanted, id=container.id, name=container.name, resolves=own)
@@ -88,11 +129,16 @@ class ContainerVerbs:
         if sandbox is None:
             return
         if world.members_of(container_id):
-            self._due.add(container_id)
+            if not sandbox.released:
+                self._ctx.path.commit(Change(puts=(replace(sandbox, released=True),)))
             return
-        self._due.discard(container_id)
-        self._sandboxes.remove(container_id)
-        owner_id = sandbox.owner_id or ""
-        if owner_id in self._due and not self._ctx.world.members_of(owner_id):
-            self._due.discard(owner_id)
-            self._sandboxes.remove(owner_id)
+        owner = world.sandboxes.get(sandbox.owner_id or "")
+        last = owner is not None and owner.released and world.members_of(owner.id) == (sandbox,)
+        self._sandboxes.release((sandbox, owner) if owner is not None and last else (sandbox,), "destroy")
+
+    def _taken_back(self, sandbox: Sandbox) -> Sandbox:
+        """The sandbox of a container that ended and starts again, meanwhile kept for others."""
+        if sandbox.released:
+            sandbox = replace(sandbox, released=False)
+            self._ctx.path.commit(Change(puts=(sandbox,)))
+        return sandbox

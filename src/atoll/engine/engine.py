@@ -91,6 +91,8 @@ class Engine:
         self.disconnect = self._sandboxes.disconnect
         self.keep_container = containers.keep
         self.drop_container = containers.drop
+        self.connect_container = self._unless_purged(containers.connect)
+        self.disconnect_container = containers.disconnect
         self.create_container_sandbox = self._unless_purged(containers.create_sandbox)
         self.release_container_sandbox = containers.release_sandbox
         self.plan_container_sandbox = containers.plan_sandbox

@@ -25,6 +25,8 @@ from atoll.plan.publish import needs_host_ports
 
 _log = logging.getLogger(__name__)
 
+_NOTHING = Change()
+
 
 class SandboxVerbs:
     """Create and remove sandboxes, connect and disconnect them."""
@@ -134,9 +136,9 @@ class SandboxVerbs:
         return not ctx.kernel.observe(cables, locate_in(ctx.world))
 
     def connect(
-        self, network: str, sandbox: str, request: EndpointRequest, *, dry_run: bool = False
+        self, network: str, sandbox: str, request: EndpointRequest, *, along: Change = _NOTHING, dry_run: bool = False
     ) -> Outcome[Endpoint]:
-        """Connect a living sandbox to one more network.
+        """Connect a living sandbox to one more network, `along` with what else is to be committed then.
 
         Raises as `claim_endpoint`, Forbidden where it leads out by a route of its own, and ApplyFailed.
         """
@@ -144,24 +146,30 @@ class SandboxVerbs:
         target, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
         wanted = (replace(request, network=target.id),)
         with vanishing_told(member, ctx.host):
-            (endpoint,) = claim_endpoints(ctx.world, member, wanted, ctx.host, ctx.naming)
-            with self._ports_held(Change(puts=(endpoint,)), member, dry_run=dry_run) as held:
-                planned = ctx.path.plan(Change(puts=(endpoint, *_if_new(held, member))), _scope(member))
+            (endpoint,) = claim_endpoints(ctx.world.after(along), member, wanted, ctx.host, ctx.naming)
+            change = replace(along, puts=(*along.puts, endpoint))
+            with self._ports_held(change, member, dry_run=dry_run) as held:
+                change = replace(change, puts=(*change.puts, *_if_new(held, member)))
+                planned = ctx.path.plan(change, _scope(member))
                 check_defaults(planned, member, ctx.host)
                 if not dry_run:
                     self._carry_out(planned, member.id)
         if not dry_run:
+            for left in along.deletes:
+                if isinstance(left, Endpoint):
+                    self._tell_endpoint("disconnect", left, member)
             self._tell_endpoint("connect", endpoint, member)
         return Outcome(endpoint, planned.steps, self._warnings(planned.after, member, dry_run=dry_run))
 
     def disconnect(
-        self, network: str, sandbox: str, *, force: bool = False, dry_run: bool = False
+        self, network: str, sandbox: str, *, force: bool = False, along: Change = _NOTHING, dry_run: bool = False
     ) -> Outcome[Endpoint]:
-        """Take a sandbox off a network; its default routes and published ports move to the next one.
+        """Take a sandbox off a network, `along` with what else is to be committed then.
 
-        `force` makes an unknown connection no error for dead containers in Docker; here it changes
-        nothing, as what is dead is released by itself. Raises NotFound, Conflict, InvalidRequest (the host
-        network), PortTaken when the network that leads out from then on needs host ports that others have.
+        Its default routes and published ports move to the next network. `force` makes an unknown connection no error
+        for dead containers in Docker; here it changes nothing, as what is dead is released by itself. Raises NotFound,
+        Conflict, InvalidRequest (the host network), PortTaken when the network that leads out from then on needs host
+        ports that others have.
         """
         ctx = self._ctx
         source, member = ctx.world.network(network), ctx.world.sandbox(sandbox)
@@ -174,8 +182,9 @@ class SandboxVerbs:
             )
         if source.driver is Driver.HOST:
             raise InvalidRequest("container cannot be disconnected from host network or connected to host network")
-        with self._ports_held(Change(deletes=(mine[0],)), member, dry_run=dry_run) as held:
-            planned = ctx.path.plan(Change(puts=_if_new(held, member), deletes=(mine[0],)), _scope(member))
+        change = replace(along, deletes=(*along.deletes, mine[0]))
+        with self._ports_held(change, member, dry_run=dry_run) as held:
+            planned = ctx.path.plan(replace(change, puts=(*change.puts, *_if_new(held, member))), _scope(member))
             failed = () if dry_run else ctx.path.carry_through(planned)
         for _, error in failed:
             ctx.troubles.begin("sandbox", member.id, Aspect.KERNEL, f"disconnect from {source.name}: {error}")

@@ -11,6 +11,9 @@ from enum import StrEnum
 from atoll.model.image import HealthCheck
 from atoll.model.sandbox import SandboxRequest
 
+NEVER_NS = (1 << 63) - 1
+"""A time that does not come."""
+
 
 class Status(StrEnum):
     """State of a container, in Docker's words."""
@@ -224,7 +227,8 @@ class Container:
     `mounts` are those of `host` and of the image, volumes named. `network` is what it asks of a sandbox, in the
     engine's words. `pid` and `pid_start_ticks` (field 22 of /proc/PID/stat, so that another process with that number
     is not taken for it) are of its first process, 0 when there is none. Times are Unix time, 0 for never.
-    `stop_requested`: the end was wanted, so no policy starts it again.
+    `stop_requested`: the end was wanted, so no policy starts it again. `kill_at_ns` is when a stop that is under way
+    kills it: 0 while there is none, NEVER_NS of one that waits for ever.
     """
 
     id: str
@@ -245,7 +249,13 @@ class Container:
     finished_ns: int = 0
     restart_count: int = 0
     stop_requested: bool = False
+    kill_at_ns: int = 0
     health: Health = Health.NONE
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """Names of the volumes that it mounts."""
+        return tuple(mount.source for mount in self.mounts if mount.kind is MountKind.VOLUME)
 
 
 @dataclass(frozen=True, slots=True)

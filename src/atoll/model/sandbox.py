@@ -43,7 +43,8 @@ class Sandbox:
 
     `netns` is None for HOST and JOINED. `owner_id` names the sandbox whose namespace a JOINED one
     shares. `mappings` is what was asked, `bindings` what is held; bindings lead to the endpoint
-    that gives the default gateway. `resolves`: names are answered inside, at 127.0.0.11.
+    that gives the default gateway. `resolves`: names are answered inside, at 127.0.0.11. `released`:
+    it is there only for those that are joined to it, and goes with the last of them.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Sandbox:
     bindings: tuple[PortBinding, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     resolves: bool = False
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)

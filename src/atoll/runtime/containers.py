@@ -14,14 +14,13 @@ from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from atoll.errors import InvalidRequest, Unavailable, Unsupported, WrongState
-from atoll.model.container import Container, ContainerRequest, Limits, RestartPolicy, Status
+from atoll.model.container import NEVER_NS, Container, ContainerRequest, Limits, RestartPolicy, Status
 from atoll.model.names import parse_name, short_id, shown
 from atoll.runtime.bundle.effective import effective
 from atoll.runtime.bundle.resources import resources
 from atoll.runtime.mounting import Mounting
-from atoll.runtime.parts import SandboxView
 from atoll.runtime.programs import ProgramFailed, found
-from atoll.runtime.registry import Entry, Exit
+from atoll.runtime.registry import Commit, Entry, Exit
 from atoll.runtime.runs import Runs
 from atoll.runtime.signals import parse_signal, signal_number
 from atoll.runtime.supervise.streams import Attachment
@@ -97,13 +96,15 @@ class Containers:
                 created_ns=self._runs.clock.now_ns(),
                 config=request.config,
                 host=request.host,
-                mounts=await self._mounting.settle(request.host.mounts, merged.volumes, image),
+                mounts=await self._mounting.settle(container_id, request.host.mounts, merged.volumes, image),
                 network=request.network,
             )
             await self._registry.put(container)
         except BaseException:
             self._registry.release_name(name, container_id)
+            await self._runs.remove_tied(container_id)
             raise
+        self._runs.preparer.volumes.untie(container.volumes)
         self._runs.tell("create", container)
         return container
 
@@ -135,24 +136,25 @@ class Containers:
         """
         entry = self._registry.find(reference)
         async with entry.lock:
-            await self._runs.want_end(entry)
             container = entry.container
-            if not container.status.has_process:
-                return False
             if timeout_s is None:
                 own_s = container.config.stop_timeout_s
                 timeout_s = STOP_TIMEOUT_S if own_s is None else own_s
-            ended = self._next_exit(entry)
-            await self._signal(entry, parse_signal(signal or self._runs.preparer.effective(container).stop_signal))
-        if not await _within(ended, timeout_s):
-            async with entry.lock:
-                await self._signal(entry, "SIGKILL")
-            if not await _within(ended, KILL_TIMEOUT_S):
-                raise WrongState(
-                    f"container {container.name} does not end although it was killed", subject=container.id
-                )
-        self._runs.tell("stop", entry.container)
+            await self._runs.want_end(entry, kill_after_s=timeout_s)
+            if not container.status.has_process:
+                return False
+        await self._see_to_end(entry, signal, timeout_s)
         return True
+
+    def finish_stops(self) -> None:
+        """Go on, in the background, with the stops that a daemon had begun before it died."""
+        for entry in self._registry:
+            container = entry.container
+            if container.status.has_process and container.kill_at_ns:
+                left_s = max(0, container.kill_at_ns - self._runs.clock.now_ns()) / 1e9
+                timeout_s = -1 if container.kill_at_ns == NEVER_NS else left_s
+                stop = self._see_to_end(entry, "", timeout_s)
+                entry.tasks["stop"] = asyncio.create_task(stop, name=f"stop of {container.name}")
 
     async def restart(self, reference: str, *, timeout_s: float | None = None) -> None:
         """Stop and start. Raises as these do."""
@@ -169,7 +171,9 @@ class Containers:
             container = entry.container
             if not container.status.has_process:
                 raise WrongState(f"container {container.id} is not running", hint=f"atoll start {container.name}")
-            if name in ("SIGKILL", parse_signal(self._runs.preparer.effective(container).stop_signal)):
+            if name == "SIGKILL":
+                await self._runs.want_end(entry, kill_after_s=0)
+            elif name == parse_signal(self._runs.preparer.effective(container).stop_signal):
                 await self._runs.want_end(entry)
             ended = self._next_exit(entry)
             await self._signal(entry, name)
@@ -183,8 +187,7 @@ class Containers:
         async with entry.lock:
             if entry.container.status is not Status.RUNNING:
                 raise WrongState(f"container {entry.container.id} is {entry.container.status}, it can't be paused")
-            await self._runs.launcher.runc(entry.container).pause(entry.container.id)
-            await self._registry.put(replace(entry.container, status=Status.PAUSED))
+            await self._runs.pause(entry)
         self._runs.tell("pause", entry.container)
 
     @finished
@@ -235,20 +238,17 @@ class Containers:
         self._runs.tell("update", entry.container)
 
     @finished
-    async def set_network(self, reference: str, change: Callable[[Container], Container]) -> Container:
-        """Replace a record by what `change` makes of it: for what the container asks of its network."""
-        entry = self._registry.find(reference)
-        async with entry.lock:
-            await self._registry.put(change(entry.container))
-            return entry.container
+    async def change_network(
+        self, reference: str, change: Callable[[Container], Container], commit: Commit
+    ) -> Container:
+        """Replace a record by what `change` makes of it: what the container asks of its network, changed by `commit`.
 
-    @finished
-    async def write_files(self, reference: str, view: SandboxView) -> None:
-        """Write a container's files in /etc anew, as a change of its networks wants it. Raises NotFound."""
+        Raises NotFound and what the two raise.
+        """
         entry = self._registry.find(reference)
         async with entry.lock:
-            if entry.container.status.has_process:
-                self._runs.preparer.write_files(entry.container, view)
+            await self._runs.change_network(entry, change(entry.container), commit)
+            return entry.container
 
     @finished
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
@@ -326,6 +326,26 @@ class Containers:
         if not container.status.has_process:
             raise WrongState(f"container {container.id} is not running", hint=f"atoll start {container.name}")
         return container
+
+    async def _see_to_end(self, entry: Entry, signal: str, timeout_s: float) -> None:
+        """Send a signal, by default the container's own, and SIGKILL after `timeout_s`, -1 being never.
+
+        Raises WrongState when that is of no use.
+        """
+        async with entry.lock:
+            container = entry.container
+            if not container.status.has_process:
+                return
+            ended = self._next_exit(entry)
+            await self._signal(entry, parse_signal(signal or self._runs.preparer.effective(container).stop_signal))
+        if not await _within(ended, timeout_s):
+            async with entry.lock:
+                await self._signal(entry, "SIGKILL")
+            if not await _within(ended, KILL_TIMEOUT_S):
+                raise WrongState(
+                    f"container {container.name} does not end although it was killed", subject=container.id
+                )
+        self._runs.tell("stop", entry.container)
 
     async def _signal(self, entry: Entry, name: str) -> None:
         container = entry.container

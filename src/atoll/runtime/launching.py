@@ -160,6 +160,7 @@ def after(container: Container, ending: Ending, now_ns: int) -> Container:
         container,
         pid=0,
         pid_start_ticks=0,
+        kill_at_ns=0,
         exit_code=ending.code,
         oom_killed=ending.oom_killed,
         error=ending.error,

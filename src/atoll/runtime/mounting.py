@@ -30,10 +30,12 @@ class Mounting:
     volumes: Volumes
     new_name: Callable[[], str]
 
-    async def settle(self, asked: Iterable[Mount], volumes: Iterable[str], image: Image) -> tuple[Mount, ...]:
+    async def settle(
+        self, container_id: str, asked: Iterable[Mount], volumes: Iterable[str], image: Image
+    ) -> tuple[Mount, ...]:
         """All mounts of a container: those asked for, and one for each of `volumes` that has none.
 
-        Raises InvalidRequest; effects: missing volumes are made.
+        Raises InvalidRequest; effects: missing volumes are made, and tied to the container.
         """
         found = {}
         for mount in asked:
@@ -43,9 +45,9 @@ class Mounting:
             found[target] = replace(mount, target=target)
         for target in volumes:
             found.setdefault(_target(target), Mount(MountKind.VOLUME, _target(target)))
-        return tuple([await self._settled(mount, image) for mount in found.values()])
+        return tuple([await self._settled(container_id, mount, image) for mount in found.values()])
 
-    async def _settled(self, mount: Mount, image: Image) -> Mount:
+    async def _settled(self, container_id: str, mount: Mount, image: Image) -> Mount:
         if mount.propagation not in PROPAGATIONS:
             raise InvalidRequest(f"invalid propagation {mount.propagation!r}: it is one of {', '.join(PROPAGATIONS)}")
         if mount.kind is MountKind.BIND and not Path(mount.source).is_absolute():
@@ -55,7 +57,7 @@ class Mounting:
         if not mount.source:
             mount = replace(mount, source=self.new_name(), anonymous=True)
         fresh = not self.volumes.has(mount.source)
-        volume = self.volumes.create(mount.source, labels=mount.labels, anonymous=mount.anonymous)
+        volume = self.volumes.create(mount.source, labels=mount.labels, anonymous=mount.anonymous, tied_to=container_id)
         if mount.copy and (fresh or not any(volume.path.iterdir())):
             await self._fill(volume, mount.target, image)
         return mount

@@ -5,6 +5,7 @@ STATE/volumes/NAME/_data            named volumes
 STATE/containers/ID/upper, work     what a container has written, for overlayfs
 STATE/containers/ID/log             its output
 STATE/containers/ID/hosts ...       its files in /etc
+STATE/containers/ID/unwritten       while these are older than its networks
 RUN/runtimes/NAME/                  what a runtime remembers of its containers
 RUN/containers/ID/                  the bundle, and what conmon says: gone after a reboot
 RUN/containers/ID/execs/ID/         of one further process
@@ -53,6 +54,10 @@ class Places:
     def log(self, container_id: str) -> Path:
         """A container's output; see supervise/logs.py."""
         return self.kept(container_id) / "log"
+
+    def unwritten(self, container_id: str) -> Path:
+        """There while a container's files in /etc are older than its networks."""
+        return self.kept(container_id) / "unwritten"
 
     def bundle(self, container_id: str) -> Path:
         """A container's directory while it runs."""

@@ -5,12 +5,13 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from atoll.errors import AtollError
 from atoll.model.container import Container, Status
+from atoll.runtime import cgroups
 from atoll.runtime.launching import CONMON_TIMEOUT_S
 from atoll.runtime.registry import Entry
 from atoll.runtime.restarts import starts_at_boot
@@ -38,21 +39,23 @@ async def recover(runs: Runs) -> None:
     for made in (runs.places.containers, runs.places.bundles):
         made.mkdir(mode=0o711, parents=True, exist_ok=True)
     running = {entry.container.id for entry in runs.registry if entry.container.status.has_process}
-    await _sweep(runs, running)
+    conmons = _conmons()
+    await _sweep(runs, running, conmons)
     for entry in runs.registry:
         async with entry.lock:
             try:
-                await _recover(runs, entry, booted=booted)
-            except AtollError:
+                await _recover(runs, entry, conmons, booted=booted)
+            except (AtollError, OSError):
                 _log.exception("container %s is not recovered", entry.container.name)
 
 
-async def _recover(runs: Runs, entry: Entry, *, booted: bool) -> None:
+async def _recover(runs: Runs, entry: Entry, conmons: Collection[Path], *, booted: bool) -> None:
     container = entry.container
     if container.status.has_process:
         if runs.launcher.conmon_pid(container.id):
             await _begin(runs, container)
             runs.watch(entry)
+            await _finish(runs, container, conmons)
         else:
             await runs.settle(entry)
         return
@@ -79,13 +82,29 @@ async def _begin(runs: Runs, container: Container) -> None:
             await runs.launcher.runc(container).delete(container.id)
 
 
-async def _sweep(runs: Runs, running: set[str]) -> None:
+async def _finish(runs: Runs, container: Container, conmons: Collection[Path]) -> None:
+    """Do what was stored of a container that runs, and may not have been done; what its execs left goes."""
+    if runs.places.unwritten(container.id).exists():
+        await runs.write_files(container)
+    runc = runs.launcher.runc(container)
+    if container.status is Status.PAUSED and (await runc.state(container.id))["status"] == "running":
+        await runc.pause(container.id)
+    for directory in _children(runs.places.execs(container.id)):
+        if directory not in conmons:
+            await asyncio.to_thread(discard_tree, directory)
+
+
+async def _sweep(runs: Runs, running: set[str], conmons: Mapping[Path, int]) -> None:
     """Take away what belongs to no container that runs, and the files of containers that there aren't."""
     places = runs.places
-    stray = {name: pid for name, pid in _conmons(places.bundles).items() if name not in running}
+    stray = {
+        directory.name: pid
+        for directory, pid in conmons.items()
+        if directory.parent == places.bundles and directory.name not in running
+    }
     for container_id, pid in stray.items():
         await _made(places.bundle(container_id), pid)
-    for root in places.runtimes.iterdir() if places.runtimes.is_dir() else ():
+    for root in _children(places.runtimes):
         runc = Runc(root.name, places.runtimes)
         for container_id in runc.known():
             if container_id not in running:
@@ -96,10 +115,14 @@ async def _sweep(runs: Runs, running: set[str]) -> None:
         if bundle.name not in running:
             await _attempt(bundle.name, unmount_below(bundle))
             await asyncio.to_thread(discard_tree, bundle)
+            if bundle.name in runs.registry:
+                # Of a runtime that failed to make the container when nobody listened any more.
+                cgroups.remove_empty(cgroups.path_of(runs.registry.find(bundle.name).container))
     for kept in places.containers.iterdir():
         if kept.name not in runs.registry:
             await _attempt(kept.name, unmount_below(kept))
             await asyncio.to_thread(discard_tree, kept)
+    await runs.preparer.volumes.sweep(runs.registry.__contains__, lambda volume: bool(runs.users_of(volume)))
 
 
 async def _made(bundle: Path, pid: int) -> None:
@@ -129,8 +152,12 @@ async def _attempt(name: str, step: Awaitable[None]) -> None:
         _log.exception("what %s left is not all gone", name)
 
 
-def _conmons(bundles: Path) -> dict[str, int]:
-    """conmon processes of containers in this directory, by container id."""
+def _children(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def _conmons() -> dict[Path, int]:
+    """All conmon processes of the host, by the directories that they work in."""
     found = {}
     for path in Path("/proc").iterdir():
         if not path.name.isdecimal():
@@ -138,7 +165,5 @@ def _conmons(bundles: Path) -> dict[str, int]:
         with contextlib.suppress(OSError):
             arguments = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if Path(arguments[0]).name == "conmon" and "--bundle" in arguments:
-                bundle = Path(arguments[arguments.index("--bundle") + 1])
-                if bundle.parent == bundles:
-                    found[bundle.name] = int(path.name)
+                found[Path(arguments[arguments.index("--bundle") + 1])] = int(path.name)
     return found

@@ -1,7 +1,7 @@
 """The containers in memory: their records, and beside each what lives only as long as the daemon."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from atoll.errors import Conflict, NameTaken, NotFound
@@ -9,6 +9,9 @@ from atoll.model.container import Container
 from atoll.model.names import short_id
 from atoll.runtime.parts import ContainerRecords
 from atoll.runtime.supervise.streams import Attachment
+
+Commit = Callable[[Container], Awaitable[None]]
+"""Stores a record, together with what else makes up the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +118,9 @@ class Registry:
         if self._names.get(name) == container_id:
             del self._names[name]
 
-    async def put(self, container: Container) -> Entry:
-        """Store a record, a new one or another of one that is there."""
-        await self._records.put(container)
+    async def put(self, container: Container, commit: Commit | None = None) -> Entry:
+        """Store a record, a new one or another of one that is there; by `commit`, where more is stored with it."""
+        await (commit or self._records.put)(container)
         entry = self._entries.get(container.id)
         if entry is None:
             entry = self._entries[container.id] = Entry(container)

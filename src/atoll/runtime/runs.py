@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from atoll.errors import AtollError
-from atoll.model.container import Container, Health, MountKind, Status
+from atoll.model.container import NEVER_NS, Container, Health, Status
 from atoll.runtime.launching import Ending, Launcher, after
 from atoll.runtime.parts import ContainerEvent, ContainerNetwork
 from atoll.runtime.places import Places
 from atoll.runtime.preparing import Preparer
-from atoll.runtime.registry import Entry, Exit, Registry
+from atoll.runtime.registry import Commit, Entry, Exit, Registry
 from atoll.runtime.restarts import next_delay_s, restarts
 from atoll.runtime.supervise.conmon import StartFailed
 from atoll.runtime.trees import discard_tree
@@ -131,10 +131,49 @@ class Runs:
         """Start a container again after the policy's delay, in the background."""
         entry.tasks["restart"] = asyncio.create_task(self._restart(entry), name=f"restart of {entry.container.name}")
 
-    async def want_end(self, entry: Entry) -> None:
-        """Remember, before it happens, that the end is wanted; one that waits to be started again has ended."""
+    async def change_network(self, entry: Entry, changed: Container, commit: Commit) -> None:
+        """Store another record by `commit`, which changes the networks, and follow in the files in /etc."""
+        if not changed.status.has_process:
+            await self.registry.put(changed, commit)
+            return
+        # A daemon that dies after the commit finds it, and writes them.
+        unwritten = self.places.unwritten(changed.id)
+        unwritten.touch()
+        try:
+            await self.registry.put(changed, commit)
+        except BaseException:
+            unwritten.unlink()
+            raise
+        await self.write_files(changed)
+
+    async def write_files(self, container: Container) -> None:
+        """Write the files in /etc of a container that runs, as its networks are now."""
+        self.preparer.write_files(container, await self._network.make_sandbox(container))
+        self.places.unwritten(container.id).unlink(missing_ok=True)
+
+    async def pause(self, entry: Entry) -> None:
+        """Freeze a container that runs. Raises ProgramFailed."""
+        running = entry.container
+        # The record first: a daemon that dies in between finds what to freeze, and not what nobody could let go.
+        await self.registry.put(replace(running, status=Status.PAUSED))
+        try:
+            await self.launcher.runc(running).pause(running.id)
+        except BaseException:
+            await self.registry.put(running)
+            raise
+
+    async def want_end(self, entry: Entry, *, kill_after_s: float | None = None) -> None:
+        """Remember, before it happens, that the end is wanted; one that waits to be started again has ended.
+
+        `kill_after_s` is given by who sees to it: so does the next daemon, if this one dies. -1 is never.
+        """
         entry.cancel("restart")
         container = replace(entry.container, stop_requested=True)
+        if kill_after_s is not None and container.status.has_process:
+            never = kill_after_s < 0
+            container = replace(
+                container, kill_at_ns=NEVER_NS if never else self.clock.now_ns() + int(kill_after_s * 1e9)
+            )
         if container.status is Status.RESTARTING:
             await self._attempt(container, self._network.remove_sandbox(container))
             container = replace(container, status=Status.EXITED)
@@ -146,11 +185,15 @@ class Runs:
         container = entry.container
         entry.cancel("restart")
         await self.clear(container)
+        if volumes:
+            for name in self._own_volumes(container):
+                self.preparer.volumes.tie(name, container.id)
         await self.registry.delete(container)
         entry.removed = True
         await asyncio.to_thread(discard_tree, self.places.kept(container.id))
         if volumes:
-            await self._remove_anonymous(container)
+            for name in self._own_volumes(container):
+                await self._attempt(container, self.preparer.volumes.remove(name, users=()))
         for attachment in entry.attachments:
             attachment.close()
         self.tell("destroy", container)
@@ -217,20 +260,27 @@ class Runs:
             except AtollError as error:
                 _log.warning("container %s could not be started again: %s", container.name, error.message)
 
-    async def _remove_anonymous(self, container: Container) -> None:
-        for mount in container.mounts:
-            if mount.kind is not MountKind.VOLUME or not mount.anonymous:
-                continue
-            if not self.users_of(mount.source) and self.preparer.volumes.has(mount.source):
-                await self._attempt(container, self.preparer.volumes.remove(mount.source, users=()))
+    async def remove_tied(self, container_id: str) -> None:
+        """Remove the volumes that were made for a container that now there isn't. Goes on past what fails."""
+        for name, tied_to in self.preparer.volumes.tied().items():
+            if tied_to == container_id and not self.users_of(name):
+                try:
+                    await self.preparer.volumes.remove(name, users=())
+                except (AtollError, OSError):
+                    _log.exception("volume %s of no container is not all gone", name)
+
+    def _own_volumes(self, container: Container) -> list[str]:
+        """Volumes that have no name of a person's and are nobody else's."""
+        anonymous = [mount.source for mount in container.mounts if mount.anonymous]
+        return [
+            name
+            for name in anonymous
+            if not set(self.users_of(name)) - {container.id} and self.preparer.volumes.has(name)
+        ]
 
     def users_of(self, volume: str) -> list[str]:
         """Ids of the containers that mount a volume."""
-        return [
-            entry.container.id
-            for entry in self.registry
-            if any(mount.kind is MountKind.VOLUME and mount.source == volume for mount in entry.container.mounts)
-        ]
+        return [entry.container.id for entry in self.registry if volume in entry.container.volumes]
 
     async def _attempt(self, container: Container, step: Awaitable[None]) -> None:
         try:

@@ -48,7 +48,6 @@ class Runtime:
         self.images = ImageStore(self.places.images, new_name=new_id)
         self.volumes = Volumes(self.places.volumes)
         self._now_ns = now_ns
-        self._network = network
         self._registry = Registry(records)
         abilities = read_abilities()
         preparer = Preparer(self.places, self.images, self.volumes, self._registry, abilities, find_init())
@@ -72,6 +71,7 @@ class Runtime:
         self.images.load()
         self._registry.load()
         await recover(self._runs)
+        self.containers.finish_stops()
 
     async def close(self) -> None:
         """Finish what is under way. Containers and processes run on."""
@@ -98,12 +98,6 @@ class Runtime:
         if not follow:
             return read_log(path, query)
         return follow_log(path, query, running=lambda: _writes(entry), now_ns=self._now_ns)
-
-    async def renew_files(self, reference: str) -> None:
-        """Write the files in /etc of a container that runs anew, after its networks changed. Raises NotFound."""
-        container = self.containers.find(reference)
-        if container.status.has_process:
-            await self.containers.write_files(container.id, await self._network.make_sandbox(container))
 
     def users_of_image(self) -> dict[str, str]:
         """The name of a container of each image that has one, by the image's id: what `rmi` asks."""

@@ -36,7 +36,11 @@ def _know_containers(connection: sqlite3.Connection) -> None:
     """Records of the kind `container` may follow, which no earlier version reads."""
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create_tables, _know_containers)
+def _know_what_is_under_way(connection: sqlite3.Connection) -> None:
+    """Containers may have `kill_at_ns`, sandboxes `released`, which no earlier version reads."""
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create_tables, _know_containers, _know_what_is_under_way)
 
 
 def upgrade(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
