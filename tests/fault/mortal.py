@@ -1,7 +1,7 @@
 """A whole daemon that dies at a given point.
 
-Points are before and after every commit, before every signal, before and after every start of a program, and if it is
-to be fine, before every step in the kernel and every change of a file.
+Points are before and after every commit and every change of mounts, before every signal, before and after every start
+of a program, and if it is to be fine, before every step in the kernel and every change of a file.
 """
 
 import asyncio
@@ -15,16 +15,19 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec
 
 from atoll.daemon import wiring
 from atoll.daemon.main import main
+from atoll.runtime.supervise import mounts
 from tests.fault.dying import DyingKernel, DyingStore, Fuse
 from tests.netns.namespaces import enter, eventually
 from tests.support.daemon import DaemonHost
 
 AFTERMATH_S = 0.1
 """In which what goes on behind an answer may still kill."""
+
+P = ParamSpec("P")
 
 _FIELDS = struct.Struct("=qqq")
 _OPENS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -97,6 +100,8 @@ def run(fate: Fate, directory: str, arguments: list[str], *, fine: bool) -> int:
         return process
 
     asyncio.create_subprocess_exec = started
+    mounts._mount = _around(mounts._mount, fate)
+    mounts._unmount_below = _around(mounts._unmount_below, fate)
 
     def hear(event: str, given: tuple[Any, ...]) -> None:
         if event in _PROGRAMS or (fine and _writes(event, given) and str(given[0]).startswith(directory)):
@@ -104,6 +109,15 @@ def run(fate: Fate, directory: str, arguments: list[str], *, fine: bool) -> int:
 
     sys.addaudithook(hear)
     return main(arguments)
+
+
+def _around(change: Callable[P, None], fate: Fate) -> Callable[P, None]:
+    def around(*args: P.args, **kwargs: P.kwargs) -> None:
+        fate.point()
+        change(*args, **kwargs)
+        fate.point()
+
+    return around
 
 
 def _writes(event: str, given: tuple[Any, ...]) -> bool:
