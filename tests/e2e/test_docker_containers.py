@@ -167,6 +167,23 @@ def test_namespace_of_another_is_joined(docker: Docker, named: Callable[[str], s
     assert "non running container" in docker(*joined, "true", code=125)
 
 
+def test_namespaces_and_who_shares_them_are_shown(docker: Docker, named: Callable[[str], str]) -> None:
+    first, second = named("first"), named("second")
+    docker("run", "--detach", "--name", first, "--ipc", "shareable", "busybox", "sleep", "1000")
+    joined = (f"--network=container:{first}", f"--ipc=container:{first}", "--uts=host")
+    docker("run", "--detach", "--name", second, *joined, "busybox", "sleep", "1000")
+    script = "for kind in ipc mnt net pid user uts; do readlink /proc/self/ns/$kind; done"
+    for name, other in ((first, second), (second, first)):
+        shown = json.loads(show(docker, name, "{{json .Namespaces}}"))
+        inside = docker("exec", name, "sh", "-c", script).splitlines()
+        assert inside == [f"{kind}:[{shown[kind]['Inode']}]" for kind in shown]
+        shared = {kind: each["SharedWith"] for kind, each in shown.items()}
+        uts = ["host"] if name == second else []
+        assert shared == {"ipc": [other], "mnt": [], "net": [other], "pid": [], "user": ["host", other], "uts": uts}
+    docker("stop", "--time", "0", first)
+    assert show(docker, first, "{{json .Namespaces}}") == "{}"
+
+
 def test_exec_runs_beside(docker: Docker, named: Callable[[str], str]) -> None:
     box = named("box")
     docker("run", "--detach", "--name", box, "--env", "A=1", "busybox", "sleep", "1000")

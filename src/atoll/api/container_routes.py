@@ -2,6 +2,7 @@
 
 import platform
 import secrets
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, ru
 from atoll.api.query import parse_flag, parse_number
 from atoll.errors import NameTaken, NotFound
 from atoll.model.container import Container, ContainerRequest, Limits, Status
+from atoll.runtime.namespaces import namespaces_of
 
 _ATTEMPTS_MAX = 5
 _NO_CONTENT, _NOT_MODIFIED = 204, 304
@@ -72,7 +74,8 @@ class ContainerRoutes:
     async def inspect(self, request: web.Request) -> web.Response:
         """One container in full."""
         container = self._containers.find(reference_of(request))
-        return respond(encode_container(see(self._runtime, container), self._engine.world, self._runtime.places))
+        seen = replace(see(self._runtime, container), namespaces=namespaces_of(container, self._containers.all()))
+        return respond(encode_container(seen, self._engine.world, self._runtime.places))
 
     @runs_dry
     async def create(self, request: web.Request) -> web.Response:

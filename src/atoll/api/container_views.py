@@ -14,6 +14,7 @@ from atoll.model.names import short_id
 from atoll.model.sandbox import Endpoint, EndpointRequest
 from atoll.model.world import World
 from atoll.runtime.bundle.effective import Effective
+from atoll.runtime.namespaces import Shared
 from atoll.runtime.places import Places
 from atoll.runtime.registry import HealthResult
 
@@ -24,7 +25,10 @@ _SECOND_NS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A container with what its JSON needs besides the record. `volumes` are the paths of those that it mounts."""
+    """A container with what its JSON needs besides the record. `volumes` are the paths of those that it mounts.
+
+    `namespaces` are by kind, of a running one that is shown in full.
+    """
 
     container: Container
     image: ImageConfig
@@ -32,10 +36,11 @@ class Seen:
     health: Sequence[HealthResult] = ()
     execs: Sequence[str] = ()
     volumes: Mapping[str, str] | None = None
+    namespaces: Mapping[str, Shared] | None = None
 
 
 def encode_container(seen: Seen, world: World, places: Places) -> dict[str, Any]:
-    """What GET /containers/{id}/json answers."""
+    """What GET /containers/{id}/json answers; `Namespaces` is ours alone."""
     container = seen.container
     kept = places.kept(container.id)
     argv = seen.merged.argv or ("",)
@@ -63,6 +68,10 @@ def encode_container(seen: Seen, world: World, places: Places) -> dict[str, Any]
         "Mounts": [encode_mount(mount, seen.volumes or {}) for mount in container.mounts],
         "Config": encode_config(container, seen.image, seen.merged),
         "NetworkSettings": _encode_network_settings(seen, world),
+        "Namespaces": {
+            kind: {"Inode": each.inode, "SharedWith": list(each.sharers)}
+            for kind, each in (seen.namespaces or {}).items()
+        },
     }
 
 
