@@ -7,12 +7,15 @@ import io
 import os
 import stat
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
 from atoll.errors import AtollError, InvalidRequest
 from atoll.runtime.images.layers import Layers
+from atoll.runtime.images.load import load
+from atoll.runtime.images.store import ImageStore
 from atoll.runtime.trees import remove_tree
 
 
@@ -226,3 +229,22 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
 def test_owners_that_nobody_can_be_are_refused(tmp_path: Path, owner: int) -> None:
     with pytest.raises(InvalidRequest, match="cannot unpack the archive: "):
         unpack(tmp_path, archive(member("file", uid=owner)))
+
+
+def endless(name: str) -> bytes:
+    """A member that is said to be longer than any archive, and isn't unpacked."""
+    info, content = member(name)
+    info.pax_headers = {"size": str(10**20)}
+    return archive((info, content))
+
+
+def test_what_is_passed_over_has_an_end(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(InvalidRequest, match="ends before"):
+        unpack(tmp_path, endless(".wh.gone"))
+    images = ImageStore(tmp_path / "images", new_name=lambda: "1")
+    images.load()
+    (tmp_path / "archive").write_bytes(endless("other"))
+    with pytest.raises(InvalidRequest, match="ends before"):
+        asyncio.run(load(images, tmp_path / "archive", tell=lambda digest, status: None))
+    assert time.monotonic() - begun < 10

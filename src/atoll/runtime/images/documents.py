@@ -7,9 +7,9 @@ they are there; or `error`. A program of its own, as an archive may take long to
 import json
 import sys
 import tarfile
-from typing import IO
+from typing import IO, cast
 
-from atoll.runtime.images.unpack import UNREADABLE, bound_memory
+from atoll.runtime.images.unpack import UNREADABLE, HashedInput, bound_memory, opened
 
 NAMES = ("manifest.json", "index.json")
 SIZE_MAX_BYTES = 4 << 20
@@ -20,7 +20,8 @@ def documents(stream: IO[bytes]) -> dict[str, str]:
     """The texts by name; nothing is read any more once the first, which decides, is there. Raises ValueError."""
     found: dict[str, str] = {}
     # As a stream: a forged size can't lead back to where the reader has been.
-    with tarfile.open(fileobj=stream, mode="r|*", errors="surrogateescape") as archive:
+    source = cast(IO[bytes], HashedInput(opened(stream)))
+    with tarfile.open(fileobj=source, mode="r|", errors="surrogateescape") as archive:
         while NAMES[0] not in found and (member := archive.next()) is not None:
             name = member.name.removeprefix("./")
             if name in NAMES and member.isreg():

@@ -36,6 +36,8 @@ XATTR_HEADER = "SCHILY.xattr."
 
 _ROOT = Path("/")
 _CHUNK_BYTES = 1 << 20
+_ENDS_MAX = 16
+"""How often the end may be met: a few times it is, in looking for a next member and for what follows the archive."""
 _KEPT_XATTRS = ("security.capability", "user.")
 MEMORY_MAX_BYTES = 1 << 30
 """Of this program: an archive can ask for any size, by the head of a name or by a compressor's dictionary."""
@@ -56,11 +58,18 @@ class HashedInput:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
+        self._ends = 0
         self.count = 0
 
     def read(self, size: int = -1) -> bytes:
-        """As a file does."""
+        """As a file does. Raises EOFError for who goes on at the end.
+
+        tarfile does, piece by piece, as long as a member is said to be: for ever.
+        """
         chunk = self._stream.read(size)
+        self._ends = 0 if chunk else self._ends + 1
+        if self._ends > _ENDS_MAX:
+            raise EOFError("it ends before what it is said to hold")
         self._digest.update(chunk)
         self.count += len(chunk)
         return chunk
