@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.fault.wholeness import inventory
+from tests.fault.wholeness import inventory, know
 from tests.support.daemon import DaemonHost, daemon_host
 
 AT_ONCE = 10
@@ -12,7 +12,7 @@ def live(host: DaemonHost, number: int) -> int:
     """A container that is made, started, waited for and removed; its exit code."""
     name = f"c{number}"
     body = {"Image": "busybox", "Cmd": ["sh", "-c", f"exit {number % 100}"], "Volumes": {"/data": {}}}
-    host.must("POST", f"/containers/create?name={name}", body)
+    know(host, host.must("POST", f"/containers/create?name={name}", body)["Id"])
     host.must("POST", f"/containers/{name}/start")
     code = host.must("POST", f"/containers/{name}/wait")["StatusCode"]
     host.must("DELETE", f"/containers/{name}?v=1")

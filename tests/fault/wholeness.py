@@ -109,12 +109,16 @@ def traces_of(host: DaemonHost) -> dict[str, set[str]]:
 
 def cgroups(host: DaemonHost) -> list[Path]:
     """Cgroups of containers that this host ever had."""
-    ids = host.directory / "ids"
-    known = set(ids.read_text().split()) if ids.exists() else set()
-    known |= set(stored(host, "container", "id"))
-    ids.write_text("\n".join(known))
+    know(host, *stored(host, "container", "id"))
+    known = set((host.directory / "ids").read_text().split())
     found = [*Path("/sys/fs/cgroup").glob("*/atoll/*"), *Path("/sys/fs/cgroup").glob("atoll/*")]
     return [path for path in found if path.name in known]
+
+
+def know(host: DaemonHost, *ids: str) -> None:
+    """Remember the ids of containers, whose cgroups are looked for when they are gone."""
+    with (host.directory / "ids").open("a") as file:
+        file.write("".join(f"{container_id}\n" for container_id in ids))
 
 
 def stored(host: DaemonHost, kind: str, key: str) -> list[Any]:
