@@ -117,6 +117,10 @@ def test_two_find_each_other_by_name(docker: Docker, named: Callable[[str], str]
         members = json.loads(docker("network", "inspect", "friends"))[0]["Containers"]
         assert {member["Name"] for member in members.values()} == {web, other}
         assert set(members) == {show(docker, name, "{{.Id}}") for name in (web, other)}
+        for word in ("friends", docker("network", "inspect", "--format", "{{.Id}}", "friends")):
+            listed = docker("ps", "--filter", f"network={word}", "--format", "{{.Names}}")
+            assert set(listed.splitlines()) == {web, other}
+        assert docker("ps", "--filter", "network=bridge", "--quiet") == ""
     finally:
         docker.run("rm", "--force", web, other)
         docker("network", "rm", "friends")

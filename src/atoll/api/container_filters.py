@@ -78,7 +78,7 @@ def _on_network(filters: Filters, record: Container, world: World) -> bool:
     asked = filters.values.get("network")
     if asked is None:
         return True
-    there = {world.networks[endpoint.network_id] for endpoint in world.endpoints_of(record.id)}
+    there = [world.networks[endpoint.network_id] for endpoint in world.endpoints_of(record.id)]
     names = {each.network for each in record.network.endpoints} if record.network else set()
     return any(word in names or any(word in (n.name, n.id) for n in there) for word in asked)
 
