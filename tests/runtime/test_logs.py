@@ -130,6 +130,27 @@ def test_follower_goes_on_in_the_next_file(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_follower_gets_the_last_lines_of_a_log_that_is_removed(tmp_path: Path) -> None:
+    async def scene() -> None:
+        path, running, found = tmp_path / "log", True, []
+        path.write_text("")
+
+        async def follow() -> None:
+            async for line in follow_log(path, LogQuery(), running=lambda: running, now_ns=time.time_ns):
+                found.append(line)
+
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0.05)
+        path.write_text(written(0))
+        path.unlink()
+        running = False
+        async with asyncio.timeout(TIMEOUT_S):
+            await following
+        assert numbers(found) == [0]
+
+    asyncio.run(scene())
+
+
 def test_container_is_followed_to_its_end(place: Bench) -> None:
     async def scene() -> None:
         async with place.runtime() as runtime:

@@ -47,11 +47,12 @@ class Docker:
 
 
 @contextmanager
-def contained_host(purpose: str) -> Iterator[Docker]:
+def contained_host(purpose: str, *, bootstrap: bool = True) -> Iterator[Docker]:
     """A daemon with busybox on a host of its own; at the end it is purged, and nothing of its containers is left."""
     with daemon_host(purpose) as host:
         docker = Docker(host)
-        host.must("POST", "/atoll/images/bootstrap")
+        if bootstrap:
+            host.must("POST", "/atoll/images/bootstrap")
         try:
             yield docker
         finally:

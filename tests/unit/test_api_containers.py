@@ -158,7 +158,7 @@ def test_settings_are_shown_as_they_were_asked_for() -> None:
         ({"DnsSearch": ["a\nnameserver 192.0.2.1"]}, InvalidRequest),
         ({"CgroupParent": "/a/../../b"}, InvalidRequest),
         ({"ShmSize": -1}, InvalidRequest),
-        ({"NetworkMode": "container:absent"}, NotFound),
+        ({"NetworkMode": "container:absent"}, InvalidRequest),
         ({"NetworkMode": "container:other", "PortBindings": {"80/tcp": [{}]}}, InvalidRequest),
         ({"Mounts": [{"Type": "npipe", "Target": "/x"}]}, Unsupported),
         ({"PortBindings": {"80/tcp": [{"HostPort": "70000"}]}}, InvalidRequest),

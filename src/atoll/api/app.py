@@ -10,10 +10,12 @@ from atoll.api.backend import Backend
 from atoll.api.body import BODY_BYTES_MAX
 from atoll.api.container_routes import ContainerRoutes
 from atoll.api.container_streams import ContainerStreamRoutes
+from atoll.api.disk_routes import DiskRoutes
 from atoll.api.doctor import DoctorRoutes
 from atoll.api.exec_routes import ExecRoutes
 from atoll.api.http import Route
 from atoll.api.image_routes import ImageRoutes
+from atoll.api.image_saving import ImageSavingRoutes
 from atoll.api.lasting import Lasting
 from atoll.api.middleware import answer_errors, name_engine
 from atoll.api.network_routes import NetworkRoutes
@@ -41,7 +43,9 @@ def make_app(backend: Backend) -> web.Application:
         ContainerRoutes(backend),
         ArchiveRoutes(backend),
         ImageRoutes(backend),
+        ImageSavingRoutes(backend),
         VolumeRoutes(backend),
+        DiskRoutes(backend),
         AtollRoutes(backend),
         DoctorRoutes(backend),
     ):

@@ -1,4 +1,4 @@
-"""Docker's routes that move files of containers as archives."""
+"""Docker's routes on files of containers: as archives, and which of them differ from the image's."""
 
 import base64
 import stat
@@ -8,12 +8,13 @@ import msgspec
 from aiohttp import web
 
 from atoll.api.backend import Backend
-from atoll.api.http import Route, reference_of
+from atoll.api.http import Route, reference_of, respond, stream
 from atoll.api.spool import spooled
 from atoll.errors import InvalidRequest
 from atoll.runtime.archives import PathStatus
 
 _TAR = "application/x-tar"
+_OCTETS = "application/octet-stream"
 _STATUS_HEADER = "X-Docker-Container-Path-Stat"
 _KINDS = (
     (stat.S_ISDIR, 1 << 31),
@@ -28,7 +29,7 @@ _BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 2
 
 
 class ArchiveRoutes:
-    """`/containers/{id}/archive`. Source: Docker Engine API, tag Container."""
+    """`/containers/{id}/archive`, `export` and `changes`. Source: Docker Engine API, tag Container."""
 
     def __init__(self, backend: Backend) -> None:
         self._runtime = backend.runtime
@@ -36,8 +37,15 @@ class ArchiveRoutes:
 
     def routes(self) -> list[Route]:
         """Every route here."""
-        path = "/containers/{reference:[^/]+}/archive"
-        return [("HEAD", path, self.status), ("GET", path, self.read), ("PUT", path, self.write)]
+        one = "/containers/{reference:[^/]+}"
+        path = f"{one}/archive"
+        return [
+            ("HEAD", path, self.status),
+            ("GET", path, self.read),
+            ("PUT", path, self.write),
+            ("GET", f"{one}/export", self.export),
+            ("GET", f"{one}/changes", self.changes),
+        ]
 
     async def status(self, request: web.Request) -> web.Response:
         """What there is at a path, in a header."""
@@ -54,6 +62,15 @@ class ArchiveRoutes:
             await response.write(chunk)
         await response.write_eof()
         return response
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """The archive of all files, without volumes and what else is mounted."""
+        return await stream(request, self._archives.export(reference_of(request)), _OCTETS)
+
+    async def changes(self, request: web.Request) -> web.Response:
+        """What differs from the image; null for nothing."""
+        found = await self._archives.changes(reference_of(request))
+        return respond([{"Path": change.path, "Kind": int(change.kind)} for change in found] or None)
 
     async def write(self, request: web.Request) -> web.Response:
         """Unpack an archive in a directory."""

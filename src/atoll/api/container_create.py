@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from atoll.api import container_body as body
 from atoll.api.body import decode_body
 from atoll.api.container_body import words
+from atoll.api.container_checks import check_environment, check_host, check_word
 from atoll.api.container_mounts import parse_mounts
 from atoll.api.container_network import parse_network
-from atoll.errors import InvalidRequest, NotFound, Unsupported
-from atoll.model.addresses import parse_address
+from atoll.errors import InvalidRequest, NotFound
 from atoll.model.container import (
     Container,
     ContainerConfig,
@@ -27,10 +28,10 @@ from atoll.model.container import (
 from atoll.model.image import HealthCheck, Image, parse_health
 from atoll.model.names import short_id, shown
 
-LOG_DRIVERS = ("", "json-file", "local")
-"""Drivers whose logs can be read again: all of them mean ours."""
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _JOIN = "container:"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ def parse_create(raw: bytes, known: Known) -> ContainerRequest:
     if not asked.image:
         raise InvalidRequest("no image is named", hint='write {"Image": "busybox"}')
     image = known.image(asked.image)
-    network, mode = parse_network(asked, image, known.namespace)
+    check_environment(asked.env)
+    network, mode = parse_network(asked, image, _needed(known.namespace))
     hostname = asked.hostname
     for what, text in (("hostname", hostname), ("domain name", asked.domainname)):
         if text:
@@ -64,8 +66,20 @@ def parse_create(raw: bytes, known: Known) -> ContainerRequest:
         with suppress(NotFound):
             owner = known.container(network.join)
             hostname = owner.config.hostname or short_id(owner.id)
-    host = replace(parse_host(asked.host_config, known.container), network_mode=mode)
+    host = replace(parse_host(asked.host_config, _needed(known.container)), network_mode=mode)
     return ContainerRequest(_config(asked, hostname), host, network=network)
+
+
+def _needed(find: Callable[[str], T]) -> Callable[[str], T]:
+    """A look-up that raises InvalidRequest: "not found" clients take for the image at a create, and pull it."""
+
+    def found(reference: str) -> T:
+        try:
+            return find(reference)
+        except NotFound as error:
+            raise InvalidRequest(error.message, hint=error.hint, subject=error.subject) from None
+
+    return found
 
 
 def _config(asked: body.Create, hostname: str) -> ContainerConfig:
@@ -114,28 +128,7 @@ def _health(asked: body.Health | None) -> HealthCheck | None:
 
 def parse_host(asked: body.Host, container: Callable[[str], Container]) -> HostConfig:
     """How a container runs on this host, but for its network. Raises InvalidRequest, Unsupported, NotFound."""
-    if asked.links:
-        raise Unsupported(f"cannot link to {asked.links[0]}", hint="use a network: its containers know their names")
-    if asked.device_requests:
-        raise Unsupported("cannot give devices by what they can do (--gpus)", hint="name them: --device /dev/...")
-    if asked.volume_driver not in ("", "local"):
-        raise Unsupported(f"volume driver {shown(asked.volume_driver)} is not known", hint="leave it out")
-    if asked.log_config.type not in LOG_DRIVERS:
-        raise Unsupported(f"logging driver {shown(asked.log_config.type)} is not available", hint="leave it out")
-    for server in asked.dns:
-        parse_address("DNS server", server)
-    for what, texts in (
-        ("DNS search domain", asked.dns_search),
-        ("DNS option", asked.dns_options),
-        ("extra host", asked.extra_hosts),
-        ("cgroup parent", [asked.cgroup_parent] if asked.cgroup_parent else []),
-    ):
-        for text in texts:
-            check_word(what, text)
-    if ".." in asked.cgroup_parent.split("/"):
-        raise InvalidRequest(f"invalid cgroup parent {shown(asked.cgroup_parent)}: it leads up")
-    if asked.shm_size < 0:
-        raise InvalidRequest("SHM size can not be less than 0")
+    check_host(asked)
     seccomp, no_new_privileges = _security(asked.security_opt)
     return HostConfig(
         ipc=_sharing("IPC", asked.ipc_mode, container, default=SharingKind.SHAREABLE),
@@ -144,6 +137,7 @@ def parse_host(asked: body.Host, container: Callable[[str], Container]) -> HostC
         cgroupns=_cgroupns(asked.cgroupns_mode),
         userns=asked.userns_mode,
         mounts=parse_mounts(asked, container),
+        volumes_from=tuple(asked.volumes_from),
         restart=parse_restart(asked.restart_policy, auto_remove=asked.auto_remove),
         auto_remove=asked.auto_remove,
         privileged=asked.privileged,
@@ -226,12 +220,6 @@ def _cgroupns(mode: str) -> SharingKind | None:
     if mode not in ("", "private", "host"):
         raise InvalidRequest(f"invalid cgroup namespace mode: {shown(mode)}", hint="use private or host")
     return SharingKind(mode) if mode else None
-
-
-def check_word(what: str, text: str) -> None:
-    """Raise InvalidRequest for a text that could not stand alone on a line of the files in /etc."""
-    if not text or not text.isprintable() or " " in text:
-        raise InvalidRequest(f"invalid {what} {shown(text)}: spaces and control characters can't be used")
 
 
 def _security(options: list[str]) -> tuple[str, bool]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from atoll.api import container_body as body
 from atoll.errors import InvalidRequest, Unsupported
-from atoll.model.container import Container, Mount, MountKind
+from atoll.model.container import Container, Mount, MountKind, MountOrigin
 from atoll.model.names import parse_name, shown
 
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -16,14 +16,14 @@ _PASSED_OVER = ("", "rw", "z", "Z", "consistent", "cached", "delegated")
 def parse_mounts(asked: body.Host, container: Callable[[str], Container]) -> tuple[Mount, ...]:
     """All mounts that are asked for. Raises InvalidRequest, Unsupported, NotFound (a container)."""
     found = [parse_bind(text) for text in asked.binds]
-    found += [_parse_spec(spec) for spec in asked.mounts]
+    found += [replace(_parse_spec(spec), origin=MountOrigin.SPEC) for spec in asked.mounts]
     found += [_parse_tmpfs(target, options) for target, options in asked.tmpfs.items()]
     taken = {mount.target for mount in found}
     for text in asked.volumes_from:
         reference, _, mode = text.partition(":")
         others = [mount for mount in container(reference).mounts if mount.kind is not MountKind.TMPFS]
         found += [
-            replace(mount, read_only=mount.read_only or mode == "ro", anonymous=False)
+            replace(mount, read_only=mount.read_only or mode == "ro", anonymous=False, origin=MountOrigin.OTHER)
             for mount in others
             if mount.target not in taken
         ]

@@ -13,9 +13,9 @@ from atoll.api.container_create import Known, parse_create, parse_limits, parse_
 from atoll.api.container_filters import parse_container_filters, parse_prune_filters
 from atoll.api.container_names import chosen_name
 from atoll.api.container_plans import ContainerPlans
-from atoll.api.container_seen import see
+from atoll.api.container_seen import see, with_sizes
 from atoll.api.container_views import encode_container, encode_summary
-from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, runs_dry
+from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, runs_dry, version_of
 from atoll.api.query import parse_flag, parse_number
 from atoll.errors import NameTaken, NotFound
 from atoll.model.container import Container, ContainerRequest, Limits, Status
@@ -68,14 +68,19 @@ class ContainerRoutes:
         world = self._engine.world
         records = [each for each in self._containers.all() if every or _is_up(each)]
         seen = [each for each in (see(self._runtime, record) for record in records) if shown(each, world)]
-        now_ns = self._now_ns()
-        return respond([encode_summary(each, world, now_ns=now_ns) for each in (seen[:limit] if limit > 0 else seen)])
+        seen = seen[:limit] if limit > 0 else seen
+        if parse_flag(request.query, "size"):
+            seen = [await with_sizes(self._runtime, each) for each in seen]
+        now_ns, version = self._now_ns(), version_of(request)
+        return respond([encode_summary(each, world, version, now_ns=now_ns) for each in seen])
 
     async def inspect(self, request: web.Request) -> web.Response:
         """One container in full."""
         container = self._containers.find(reference_of(request))
         seen = replace(see(self._runtime, container), namespaces=namespaces_of(container, self._containers.all()))
-        return respond(encode_container(seen, self._engine.world, self._runtime.places))
+        if parse_flag(request.query, "size"):
+            seen = await with_sizes(self._runtime, seen)
+        return respond(encode_container(seen, self._engine.world, self._runtime.places, version_of(request)))
 
     @runs_dry
     async def create(self, request: web.Request) -> web.Response:

@@ -1,11 +1,15 @@
 """A container with what surrounds it, out of the runtime, for its JSON."""
 
-from atoll.api.container_views import Seen
+import asyncio
+from dataclasses import replace
+
+from atoll.api.container_views import Seen, Sizes
 from atoll.errors import AtollError, NotFound
 from atoll.model.container import Container, MountKind
 from atoll.model.image import ImageConfig
 from atoll.runtime.bundle.effective import Effective, effective
 from atoll.runtime.runtime import Runtime
+from atoll.runtime.usage import disk_bytes
 
 
 def see(runtime: Runtime, container: Container) -> Seen:
@@ -24,6 +28,16 @@ def see(runtime: Runtime, container: Container) -> Seen:
             if mount.kind is MountKind.VOLUME
         },
     )
+
+
+async def with_sizes(runtime: Runtime, seen: Seen) -> Seen:
+    """The same with the sizes of its files, which are counted one by one."""
+    own = await asyncio.to_thread(disk_bytes, runtime.places.kept(seen.container.id) / "upper")
+    try:
+        image = runtime.images.find(f"sha256:{seen.container.image_id}").size_bytes
+    except NotFound:
+        image = 0
+    return replace(seen, sizes=Sizes(own, image))
 
 
 def _image(runtime: Runtime, container: Container) -> ImageConfig:

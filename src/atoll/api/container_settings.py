@@ -2,11 +2,15 @@
 
 from typing import Any
 
-from atoll.model.container import Container, HostConfig, Mount, MountKind, Sharing, SharingKind
+from atoll.model.container import Container, HostConfig, Mount, MountKind, MountOrigin, Sharing, SharingKind
 from atoll.model.image import HealthCheck, ImageConfig
 from atoll.model.names import short_id
 from atoll.model.ports import PortMapping
-from atoll.runtime.bundle.effective import Effective
+from atoll.runtime.bundle.effective import Effective, merged_env
+from atoll.runtime.bundle.mounts import MASKED, READONLY
+
+_TMPFS_MODE = 0o1777
+"""Unless another is asked for."""
 
 
 def encode_config(container: Container, image: ImageConfig, merged: Effective) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def encode_config(container: Container, image: ImageConfig, merged: Effective) -
         "Tty": config.tty,
         "OpenStdin": config.open_stdin,
         "StdinOnce": config.stdin_once,
-        "Env": list(merged.env),
+        "Env": _environment(image, config.env),
         "Cmd": list(merged.cmd) or None,
     }
     if merged.health is not None:
@@ -45,6 +49,12 @@ def encode_config(container: Container, image: ImageConfig, merged: Effective) -
     if config.stop_timeout_s is not None:
         body["StopTimeout"] = config.stop_timeout_s
     return body
+
+
+def _environment(image: ImageConfig, own: tuple[str, ...]) -> list[str]:
+    """What was asked for, then what the image adds; not what every container gets besides."""
+    named = {entry.partition("=")[0] for entry in own}
+    return [*merged_env((), own), *(entry for entry in image.env if entry.partition("=")[0] not in named)]
 
 
 def encode_health(check: HealthCheck) -> dict[str, Any]:
@@ -74,7 +84,6 @@ def encode_host(container: Container) -> dict[str, Any]:
         "ContainerIDFile": "",
         "Links": None,
         "ConsoleSize": [0, 0],
-        "Annotations": dict(host.annotations) or None,
         "CapAdd": list(host.cap_add) or None,
         "CapDrop": list(host.cap_drop) or None,
         "Dns": list(host.dns),
@@ -88,22 +97,58 @@ def encode_host(container: Container) -> dict[str, Any]:
         "ReadonlyRootfs": host.readonly_rootfs,
         "SecurityOpt": _encode_security(host) or None,
         "ShmSize": host.shm_bytes,
-        "Sysctls": dict(host.sysctls) or None,
         "Runtime": host.runtime,
-        "Init": host.init or None,
         "Isolation": "",
-        "MaskedPaths": None if host.masked_paths is None else list(host.masked_paths),
-        "ReadonlyPaths": None if host.readonly_paths is None else list(host.readonly_paths),
+        "MaskedPaths": _paths(host, host.masked_paths, MASKED),
+        "ReadonlyPaths": _paths(host, host.readonly_paths, READONLY),
+        **_encode_wishes(host),
     }
 
 
+def _encode_wishes(host: HostConfig) -> dict[str, Any]:
+    """Fields that Docker leaves out where they weren't asked for."""
+    body = {
+        "Annotations": dict(host.annotations),
+        "Init": host.init,
+        "Mounts": [_encode_spec(mount) for mount in host.mounts if mount.origin is MountOrigin.SPEC],
+        "Sysctls": dict(host.sysctls),
+        "Tmpfs": {
+            mount.target: ",".join(mount.options)
+            for mount in host.mounts
+            if mount.kind is MountKind.TMPFS and mount.origin is not MountOrigin.SPEC
+        },
+    }
+    return {name: value for name, value in body.items() if value}
+
+
+def _paths(host: HostConfig, own: tuple[str, ...] | None, usual: tuple[str, ...]) -> list[str] | None:
+    if own is None:
+        return None if host.privileged else list(usual)
+    return list(own)
+
+
+def _encode_spec(mount: Mount) -> dict[str, Any]:
+    """A mount of `--mount` as it was asked for."""
+    body: dict[str, Any] = {"Type": mount.kind.value, "Source": mount.source, "Target": mount.target}
+    if mount.read_only:
+        body["ReadOnly"] = True
+    if mount.kind is MountKind.BIND and (mount.propagation != "rprivate" or not mount.recursive):
+        body["BindOptions"] = {"Propagation": mount.propagation}
+        body["BindOptions"] |= {} if mount.recursive else {"NonRecursive": True}
+    if mount.kind is MountKind.VOLUME and (mount.labels or not mount.copy):
+        body["VolumeOptions"] = {} if mount.copy else {"NoCopy": True}
+        body["VolumeOptions"] |= {"Labels": dict(mount.labels)} if mount.labels else {}
+    if mount.kind is MountKind.TMPFS and (mount.size_bytes or mount.mode != _TMPFS_MODE):
+        body["TmpfsOptions"] = {"SizeBytes": mount.size_bytes, "Mode": mount.mode}
+    return {name: value for name, value in body.items() if value != ""}
+
+
 def _encode_mounts(host: HostConfig) -> dict[str, Any]:
-    named = [mount for mount in host.mounts if mount.kind is not MountKind.TMPFS and mount.source]
+    named = [mount for mount in host.mounts if mount.origin is MountOrigin.OPTION and mount.source]
     return {
-        "Binds": [_bind_text(mount) for mount in named] or None,
+        "Binds": [_bind_text(mount) for mount in named if mount.kind is not MountKind.TMPFS] or None,
         "VolumeDriver": "",
-        "VolumesFrom": None,
-        "Tmpfs": {m.target: ",".join(m.options) for m in host.mounts if m.kind is MountKind.TMPFS} or None,
+        "VolumesFrom": list(host.volumes_from) or None,
     }
 
 
@@ -147,7 +192,7 @@ def _encode_limits(host: HostConfig) -> dict[str, Any]:
         "MemoryReservation": limits.memory_reservation_bytes,
         "MemorySwap": limits.memory_swap_bytes or 2 * limits.memory_bytes,
         "MemorySwappiness": None,
-        "OomKillDisable": limits.oom_kill_disable or None,
+        "OomKillDisable": limits.oom_kill_disable,
         "PidsLimit": limits.pids_max or None,
         "Ulimits": [{"Name": each.name, "Hard": each.hard, "Soft": each.soft} for each in host.ulimits],
         "CpuCount": 0,

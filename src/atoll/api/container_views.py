@@ -8,9 +8,11 @@ from atoll.api.clock import rfc3339
 from atoll.api.container_settings import encode_config, encode_host
 from atoll.api.durations import human_duration
 from atoll.api.sandboxes import encode_endpoint, encode_ports
-from atoll.model.container import Container, Health, Mount, MountKind, Status
+from atoll.api.versions import ApiVersion, fields_of
+from atoll.model.container import Container, Health, Mount, MountKind, MountOrigin, Status
 from atoll.model.image import ImageConfig
 from atoll.model.names import short_id
+from atoll.model.network import Network
 from atoll.model.sandbox import Endpoint, EndpointRequest
 from atoll.model.world import World
 from atoll.runtime.bundle.effective import Effective
@@ -21,13 +23,24 @@ from atoll.runtime.registry import HealthResult
 NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time."""
 _SECOND_NS = 10**9
+_NAMES_FROM = ApiVersion(1, 45)
+"""Until then the short id stands among the aliases, afterwards only in DNSNames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of what a container has written, and of its image."""
+
+    own: int
+    image: int
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A container with what its JSON needs besides the record. `volumes` are the paths of those that it mounts.
+    """A container with what its JSON needs besides the record.
 
-    `namespaces` are by kind, of a running one that is shown in full.
+    `volumes` are the paths of those that it mounts, `namespaces` are by kind, of a running one that is shown in full.
+    `sizes` is None unless somebody wants to know: it takes long.
     """
 
     container: Container
@@ -37,12 +50,14 @@ class Seen:
     execs: Sequence[str] = ()
     volumes: Mapping[str, str] | None = None
     namespaces: Mapping[str, Shared] | None = None
+    sizes: Sizes | None = None
 
 
-def encode_container(seen: Seen, world: World, places: Places) -> dict[str, Any]:
+def encode_container(seen: Seen, world: World, places: Places, version: ApiVersion) -> dict[str, Any]:
     """What GET /containers/{id}/json answers; `Namespaces` is ours alone."""
     container = seen.container
     kept = places.kept(container.id)
+    files = kept if container.started_ns else None
     argv = seen.merged.argv or ("",)
     return {
         "Id": container.id,
@@ -51,10 +66,11 @@ def encode_container(seen: Seen, world: World, places: Places) -> dict[str, Any]
         "Args": list(argv[1:]),
         "State": _encode_state(seen),
         "Image": f"sha256:{container.image_id}",
-        "ResolvConfPath": str(kept / "resolv.conf"),
-        "HostnamePath": str(kept / "hostname"),
-        "HostsPath": str(kept / "hosts"),
-        "LogPath": str(places.log(container.id)),
+        # Made by the first start.
+        "ResolvConfPath": str(files / "resolv.conf") if files else "",
+        "HostnamePath": str(files / "hostname") if files else "",
+        "HostsPath": str(files / "hosts") if files else "",
+        "LogPath": str(places.log(container.id)) if files else "",
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
         "Driver": "overlay2",
@@ -65,14 +81,34 @@ def encode_container(seen: Seen, world: World, places: Places) -> dict[str, Any]
         "ExecIDs": list(seen.execs) or None,
         "HostConfig": encode_host(container),
         "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": str(kept / "upper"), "WorkDir": str(kept / "work")}},
-        "Mounts": [encode_mount(mount, seen.volumes or {}) for mount in container.mounts],
+        "Mounts": _encode_mounts(seen),
         "Config": encode_config(container, seen.image, seen.merged),
-        "NetworkSettings": _encode_network_settings(seen, world),
+        "NetworkSettings": _encode_network_settings(seen, world, version),
         "Namespaces": {
             kind: {"Inode": each.inode, "SharedWith": list(each.sharers)}
             for kind, each in (seen.namespaces or {}).items()
         },
+        **_encode_sizes(seen.sizes),
     }
+
+
+def _encode_sizes(sizes: Sizes | None) -> dict[str, int]:
+    return {} if sizes is None else {"SizeRw": sizes.own, "SizeRootFs": sizes.own + sizes.image}
+
+
+def _encode_listed_sizes(sizes: Sizes | None) -> dict[str, int]:
+    """The same without zeros."""
+    return {name: size for name, size in _encode_sizes(sizes).items() if size}
+
+
+def _encode_mounts(seen: Seen) -> list[dict[str, Any]]:
+    """All but those of `--tmpfs`, which Docker shows among the settings alone."""
+    shown = (
+        mount
+        for mount in seen.container.mounts
+        if mount.kind is not MountKind.TMPFS or mount.origin is MountOrigin.SPEC
+    )
+    return [encode_mount(mount, seen.volumes or {}) for mount in shown]
 
 
 def _encode_state(seen: Seen) -> dict[str, Any]:
@@ -127,30 +163,38 @@ def encode_mount(mount: Mount, volumes: Mapping[str, str]) -> dict[str, Any]:
     return {
         **body,
         "Destination": mount.target,
-        "Mode": "ro" if mount.read_only else "",
+        "Mode": _mode(mount),
         "RW": not mount.read_only,
         "Propagation": mount.propagation if mount.kind is MountKind.BIND else "",
     }
 
 
-def encode_networks(container: Container, world: World, *, names: bool = True) -> dict[str, Any]:
+def _mode(mount: Mount) -> str:
+    """The words of `-v`. A volume that has a name and no words gets SELinux's, as in Docker."""
+    words = "ro" if mount.read_only and mount.origin is not MountOrigin.SPEC else ""
+    return words or ("z" if mount.kind is MountKind.VOLUME and not mount.anonymous else "")
+
+
+def encode_networks(
+    container: Container, world: World, version: ApiVersion, *, names: bool = True
+) -> dict[str, dict[str, Any]]:
     """Its networks by name: as they are while it has a sandbox, as they were asked for else."""
     if container.id not in world.sandboxes:
         asked = container.network.endpoints if container.network else ()
-        return {each.network: _encode_asked(each) for each in asked}
+        return {each.network: fields_of(version, _encode_asked(each, container, world, version)) for each in asked}
     found = {}
     for endpoint in world.endpoints_of(container.id):
         network = world.networks[endpoint.network_id]
         body = encode_endpoint(network, endpoint)
         del body["HostIfname"], body["Ifname"]
         known = (container.name, short_id(container.id), *endpoint.aliases, container.config.hostname)
-        found[network.name] = {
+        body |= {
             **_ipam_of(endpoint),
-            **body,
-            "Aliases": list(endpoint.aliases) or None,
+            "Aliases": _aliases(endpoint.aliases, container, network, version) if names else None,
             "DriverOpts": dict(endpoint.driver_options) or None,
             "DNSNames": [name for name in dict.fromkeys(known) if name] if names else None,
         }
+        found[network.name] = fields_of(version, body)
     return found
 
 
@@ -159,16 +203,25 @@ def _ipam_of(endpoint: Endpoint) -> dict[str, Any]:
     return {"IPAMConfig": static or None, "Links": None}
 
 
-def _encode_asked(asked: EndpointRequest) -> dict[str, Any]:
+def _aliases(
+    own: Sequence[str], container: Container, network: Network | None, version: ApiVersion
+) -> list[str] | None:
+    """Its aliases on a network of a person's: the short id is one of them from the first start on."""
+    told = version < _NAMES_FROM and container.started_ns and network is not None and not network.predefined
+    return [*own, *([short_id(container.id)] if told else [])] or None
+
+
+def _encode_asked(asked: EndpointRequest, container: Container, world: World, version: ApiVersion) -> dict[str, Any]:
+    network = world.network_named(asked.network)
     static = {f"IPv{address.version}Address": str(address) for address in asked.addresses}
     return {
         "IPAMConfig": static or None,
         "Links": None,
-        "Aliases": list(asked.aliases) or None,
+        "Aliases": _aliases(asked.aliases, container, network, version),
         "MacAddress": asked.mac,
         "DriverOpts": dict(asked.driver_options) or None,
         "GwPriority": asked.gateway_priority,
-        "NetworkID": "",
+        "NetworkID": network.id if network is not None and container.started_ns else "",
         "EndpointID": "",
         "Gateway": "",
         "IPAddress": "",
@@ -180,9 +233,9 @@ def _encode_asked(asked: EndpointRequest) -> dict[str, Any]:
     }
 
 
-def _encode_network_settings(seen: Seen, world: World) -> dict[str, Any]:
+def _encode_network_settings(seen: Seen, world: World, version: ApiVersion) -> dict[str, Any]:
     container = seen.container
-    networks = encode_networks(container, world)
+    networks = encode_networks(container, world, version)
     sandbox = world.sandboxes.get(container.id)
     ports: dict[str, Any] = {}
     if sandbox is not None:
@@ -208,7 +261,7 @@ def _encode_network_settings(seen: Seen, world: World) -> dict[str, Any]:
     }
 
 
-def encode_summary(seen: Seen, world: World, *, now_ns: int) -> dict[str, Any]:
+def encode_summary(seen: Seen, world: World, version: ApiVersion, *, now_ns: int) -> dict[str, Any]:
     """A line of GET /containers/json."""
     container = seen.container
     sandbox = world.sandboxes.get(container.id)
@@ -225,8 +278,9 @@ def encode_summary(seen: Seen, world: World, *, now_ns: int) -> dict[str, Any]:
         "State": container.status.value,
         "Status": status_text(container, now_ns=now_ns),
         "HostConfig": {"NetworkMode": container.host.network_mode},
-        "NetworkSettings": {"Networks": encode_networks(container, world, names=False)},
-        "Mounts": [encode_mount(mount, seen.volumes or {}) for mount in container.mounts],
+        "NetworkSettings": {"Networks": encode_networks(container, world, version, names=False)},
+        "Mounts": _encode_mounts(seen),
+        **_encode_listed_sizes(seen.sizes),
     }
 
 

@@ -26,8 +26,23 @@ _CONTAINERS: Mapping[str, Any] = {
     "CPUSet": True,
     "PidsLimit": True,
     "OomKillDisable": True,
+    "CgroupDriver": "cgroupfs",
+    "Isolation": "",
+    "GenericResources": None,
+    "HttpProxy": "",
+    "HttpsProxy": "",
+    "NoProxy": "",
 }
 """What containers are given and can be limited in."""
+
+_NO_SWARM: Mapping[str, Any] = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,11 @@ class About:
     memory_bytes: int
     engine_id: str
     started_ns: int
+    cgroup_version: int
+    seccomp: bool
+    """Whether there is a default profile."""
+    init_program: str
+    """The init of containers that want one; "" for none."""
 
     @property
     def architecture(self) -> str:
@@ -107,6 +127,9 @@ def encode_info(
         "ContainersPaused": states.count(Status.PAUSED),
         "ContainersStopped": sum(not status.has_process for status in states),
         "Images": images,
+        "CgroupVersion": str(about.cgroup_version),
+        "SecurityOptions": ["name=seccomp,profile=builtin"] if about.seccomp else [],
+        "InitBinary": about.init_program,
         "Driver": "overlay2",
         "DriverStatus": [],
         "Plugins": {
@@ -133,10 +156,9 @@ def encode_info(
         "Labels": [],
         "ExperimentalBuild": False,
         "ServerVersion": about.version,
-        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": ""},
+        "Swarm": dict(_NO_SWARM),
         "LiveRestoreEnabled": True,
         **_CONTAINERS,
-        "SecurityOptions": [],
         "Warnings": list(warnings) or None,
     }
     return fields_of(version, body)

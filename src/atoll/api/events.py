@@ -114,7 +114,10 @@ def parse_event_filters(text: str) -> Callable[[Event], bool]:
 
 def encode_event(event: Event) -> Mapping[str, Any]:
     """An event as GET /events writes it, one object a line."""
+    # The form before 1.22, which Docker still adds to what there was then.
+    older = {"status": event.action, "id": event.id, "from": event.attributes.get("image", "")}
     return {
+        **(older if event.type == "container" else {}),
         "Type": event.type,
         "Action": event.action,
         "Actor": {"ID": event.id, "Attributes": dict(event.attributes)},

@@ -26,6 +26,7 @@ class ExecRoutes:
 
     def __init__(self, backend: Backend) -> None:
         self._execs = backend.runtime.execs
+        self._containers = backend.runtime.containers
 
     def routes(self) -> list[Route]:
         """Every route here."""
@@ -45,7 +46,7 @@ class ExecRoutes:
         wanted = ExecRequest(
             argv,
             env=tuple(asked.env),
-            user=asked.user,
+            user=asked.user or self._containers.find(reference_of(request)).config.user,
             workdir=asked.working_dir,
             tty=asked.tty,
             attach_stdin=asked.attach_stdin,
@@ -73,7 +74,7 @@ class ExecRoutes:
         except AtollError as error:
             # The answer has begun: Docker, too, tells it in the stream, and by the exit code.
             said = f"OCI runtime exec failed: {error.message}\r\n".encode()
-            await stream.write(said if wanted.tty else frame(Stream.STDERR, said))
+            await stream.write(said if wanted.tty else frame(Stream.STDOUT, said))
             return Taken()
         assert attachment is not None
         streams = {Stream.STDOUT} if wanted.attach_stdout else set()
@@ -116,7 +117,7 @@ def _encode(state: Exec) -> dict[str, Any]:
         "OpenStdin": wanted.attach_stdin,
         "OpenStderr": wanted.attach_stderr,
         "OpenStdout": wanted.attach_stdout,
-        "CanRemove": state.exit_code is not None,
+        "CanRemove": False,
         "ContainerID": state.container_id,
         "DetachKeys": "",
         "Pid": state.pid,

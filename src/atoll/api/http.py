@@ -1,6 +1,6 @@
 """Requests and responses as the routes see them."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -38,6 +38,18 @@ def runs_dry(handler: H) -> H:
     """Mark a handler that does nothing in a dry run."""
     handler.runs_dry = True  # type: ignore[attr-defined]
     return handler
+
+
+async def stream(request: web.Request, chunks: AsyncIterator[bytes], content_type: str) -> web.StreamResponse:
+    """An answer in pieces. What fails before the first of them is an error as anywhere."""
+    first = await anext(chunks, b"")
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    await response.prepare(request)
+    await response.write(first)
+    async for chunk in chunks:
+        await response.write(chunk)
+    await response.write_eof()
+    return response
 
 
 async def body_of(request: web.Request) -> bytes:

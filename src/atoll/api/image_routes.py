@@ -60,7 +60,7 @@ class ImageRoutes:
 
     async def inspect(self, request: web.Request) -> web.Response:
         """One image."""
-        return respond(encode_image(self._images.find(reference_of(request))))
+        return respond(encode_image(self._images.find(reference_of(request)), version_of(request)))
 
     async def tag(self, request: web.Request) -> web.Response:
         """Give an image one more name."""

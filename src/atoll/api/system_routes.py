@@ -7,14 +7,10 @@ import msgspec
 from aiohttp import web
 
 from atoll.api.backend import Backend
-from atoll.api.container_seen import see
-from atoll.api.container_views import encode_summary
 from atoll.api.docker_system import encode_info, encode_version
 from atoll.api.events import encode_event, parse_event_filters
 from atoll.api.http import Route, reference_of, respond, version_of
-from atoll.api.image_views import encode_image_line
 from atoll.api.query import parse_timestamp_ns
-from atoll.api.volume_routes import encode_volume
 from atoll.engine.events import Event
 from atoll.errors import InvalidRequest, NotFound
 
@@ -42,7 +38,6 @@ class SystemRoutes:
             ("GET", "/events", self.events),
             ("GET", "/plugins", self.plugins),
             ("GET", "/plugins/{reference:.+}/json", self.plugin),
-            ("GET", "/system/df", self.usage),
         ]
 
     async def ping(self, request: web.Request) -> web.Response:
@@ -73,31 +68,6 @@ class SystemRoutes:
     async def plugin(self, request: web.Request) -> web.Response:
         """`docker inspect` looks here last for what is nothing else."""
         raise NotFound(f'plugin "{reference_of(request)}" not found')
-
-    async def usage(self, request: web.Request) -> web.Response:
-        """What takes room on the disk."""
-        world, now_ns = self._engine.world, self._now_ns()
-        users = [container.image_id for container in self._runtime.containers.all()]
-        images = self._runtime.images.images()
-        volumes = self._runtime.volumes.list()
-        mounted = {volume.name: len(self._runtime.users_of_volume(volume.name)) for volume in volumes}
-        layers = {layer for image in images for layer in image.layers}
-        body = {
-            "LayersSize": sum(self._runtime.images.layers.size_bytes(layer) for layer in layers),
-            "Images": [
-                encode_image_line(image, version_of(request), containers=users.count(image.id)) for image in images
-            ],
-            "Containers": [
-                encode_summary(see(self._runtime, container), world, now_ns=now_ns)
-                for container in self._runtime.containers.all()
-            ],
-            "Volumes": [
-                encode_volume(volume) | {"UsageData": {"RefCount": mounted[volume.name], "Size": -1}}
-                for volume in volumes
-            ],
-            "BuildCache": [],
-        }
-        return respond(body)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """A line for every event, past ones first when `since` or `until` asks for them, until the client goes."""

@@ -1,7 +1,7 @@
 """Docker's routes on what containers do and use: top, stats."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,18 @@ from atoll.errors import AtollError
 from atoll.model.container import Container
 from atoll.runtime.programs import ProgramFailed
 from atoll.runtime.usage import Traffic, host_cpu_ns, ps, traffic
+
+_BLKIO = {
+    "io_service_bytes_recursive": "ioServiceBytesRecursive",
+    "io_serviced_recursive": "ioServicedRecursive",
+    "io_queue_recursive": "ioQueueRecursive",
+    "io_service_time_recursive": "ioServiceTimeRecursive",
+    "io_wait_time_recursive": "ioWaitTimeRecursive",
+    "io_merged_recursive": "ioMergedRecursive",
+    "io_time_recursive": "ioTimeRecursive",
+    "sectors_recursive": "sectorsRecursive",
+}
+"""Docker's names of what `runc events` tells, and runc's."""
 
 INTERVAL_S = 1.0
 """Between two figures of a stream. Source: Docker."""
@@ -94,43 +106,59 @@ def encode_stats(
     now: str,
 ) -> dict[str, Any]:
     """A figure in Docker's form. `told` is runc's, `before` the figure before this one."""
-    usage = (told.get("cpu") or {}).get("usage") or {}
-    memory = told.get("memory") or {}
-    cpu = {
-        "cpu_usage": {
-            "total_usage": usage.get("total", 0),
-            "usage_in_kernelmode": usage.get("kernel", 0),
-            "usage_in_usermode": usage.get("user", 0),
-        },
-        "system_cpu_usage": host_cpu_ns,
-        "online_cpus": cpus,
-        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
-    }
+    cpu = _cpu(told.get("cpu") or {}) | {"system_cpu_usage": host_cpu_ns, "online_cpus": cpus}
     none = {"cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0}}
     body: dict[str, Any] = {
         "name": f"/{container.name}",
         "id": container.id,
         "read": now,
         "preread": before.get("read", NEVER),
-        "pids_stats": {"current": (told.get("pids") or {}).get("current", 0)} if told else {},
-        "blkio_stats": {"io_service_bytes_recursive": _blkio(told.get("blkio") or {})},
+        "pids_stats": _present(told.get("pids") or {}, ("current", "limit")),
+        "blkio_stats": _blkio(told.get("blkio") or {}, running=bool(told)),
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": cpu if told else none,
         "precpu_stats": before.get("cpu_stats", none),
-        "memory_stats": {
-            "usage": (memory.get("usage") or {}).get("usage", 0),
-            "stats": memory.get("raw") or {},
-            "limit": memory_bytes,
-        }
-        if told
-        else {},
+        "memory_stats": _memory(told.get("memory") or {}, memory_bytes) if told else {},
     }
     if traffic:
         body["networks"] = {name: asdict(counts) for name, counts in traffic.items()}
     return body
 
 
-def _blkio(told: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    entries = told.get("ioServiceBytesRecursive")
-    return [{**entry, "op": str(entry.get("op", "")).lower()} for entry in entries] if entries else None
+def _cpu(told: Mapping[str, Any]) -> dict[str, Any]:
+    usage, throttling = told.get("usage") or {}, told.get("throttling") or {}
+    # Only the first version of cgroups counts each processor.
+    each = {"percpu_usage": usage["percpu"]} if usage.get("percpu") else {}
+    return {
+        "cpu_usage": {
+            "total_usage": usage.get("total", 0),
+            **each,
+            "usage_in_kernelmode": usage.get("kernel", 0),
+            "usage_in_usermode": usage.get("user", 0),
+        },
+        "throttling_data": {
+            "periods": throttling.get("periods", 0),
+            "throttled_periods": throttling.get("throttledPeriods", 0),
+            "throttled_time": throttling.get("throttledTime", 0),
+        },
+    }
+
+
+def _memory(told: Mapping[str, Any], limit_bytes: int) -> dict[str, Any]:
+    usage = told.get("usage") or {}
+    highest = {"max_usage": usage["max"]} if usage.get("max") else {}
+    return {"usage": usage.get("usage", 0), **highest, "stats": told.get("raw") or {}, "limit": limit_bytes}
+
+
+def _present(told: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: told[name] for name in names if told.get(name)}
+
+
+def _blkio(told: Mapping[str, Any], *, running: bool) -> dict[str, list[dict[str, Any]] | None]:
+    """Lists by kind; of a container that doesn't run, null."""
+    found: dict[str, list[dict[str, Any]] | None] = {}
+    for name, key in _BLKIO.items():
+        entries = [{**entry, "op": str(entry.get("op", "")).lower()} for entry in told.get(key) or ()]
+        found[name] = entries if running else None
+    return found

@@ -26,12 +26,23 @@ OLDEST = ApiVersion(1, 24)
 NEWEST = ApiVersion(1, 50)
 
 ADDED: Mapping[str, ApiVersion] = MappingProxyType(
-    {"EnableIPv4": ApiVersion(1, 48), "FirewallBackend": ApiVersion(1, 49)}
+    {
+        "DNSNames": ApiVersion(1, 44),
+        "EnableIPv4": ApiVersion(1, 48),
+        "FirewallBackend": ApiVersion(1, 49),
+        "GwPriority": ApiVersion(1, 48),
+    }
 )
 """Response fields that are younger than OLDEST, with the version that added them. Source: moby's API changelog."""
 
 REMOVED: Mapping[str, ApiVersion] = MappingProxyType(
-    {"BridgeNfIptables": ApiVersion(1, 50), "BridgeNfIp6tables": ApiVersion(1, 50)}
+    {
+        "BridgeNfIptables": ApiVersion(1, 50),
+        "BridgeNfIp6tables": ApiVersion(1, 50),
+        "Container": ApiVersion(1, 45),
+        "ContainerConfig": ApiVersion(1, 45),
+        "VirtualSize": ApiVersion(1, 44),
+    }
 )
 """Response fields with the version from which on they are left out. Source: as ADDED."""
 

@@ -10,13 +10,16 @@ from atoll.api.backend import Backend
 from atoll.api.body import decode_body
 from atoll.api.clock import rfc3339
 from atoll.api.filters import parse_filters
-from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_lines, runs_dry
+from atoll.api.http import Route, body_of, is_dry_run, reference_of, respond, respond_lines, runs_dry, version_of
 from atoll.api.query import parse_flag
+from atoll.api.versions import ApiVersion
 from atoll.errors import NotFound
 from atoll.runtime.describe import volume_lines
 from atoll.runtime.volumes import DRIVER, Volume
 
 _KEYS = frozenset({"dangling", "driver", "label", "name"})
+_NAMED_STAY_FROM = ApiVersion(1, 42)
+"""Until then a prune took volumes with names, too."""
 _PRUNE_KEYS = frozenset({"all", "label", "label!"})
 
 
@@ -92,10 +95,11 @@ class VolumeRoutes:
     async def prune(self, request: web.Request) -> web.Response:
         """Remove volumes that nobody mounts: those without a name of a person's, with the filter `all` every one."""
         filters = parse_filters(request.query.get("filters", ""), known=_PRUNE_KEYS)
+        every = version_of(request) < _NAMED_STAY_FROM or filters.flag("all")
         removed = [
             volume.name
             for volume in self._volumes.list()
-            if (volume.anonymous or filters.flag("all"))
+            if (volume.anonymous or every)
             and filters.labelled("label", volume.labels)
             and not filters.any_label("label!", volume.labels)
             and not self._runtime.users_of_volume(volume.name)

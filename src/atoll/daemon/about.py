@@ -8,12 +8,13 @@ from pathlib import Path
 import atoll
 from atoll.api.docker_system import About
 from atoll.daemon.arguments import Arguments
+from atoll.runtime.facts import find_init, read_abilities
 
 
 def read_about(arguments: Arguments, engine_id: str) -> About:
     """Read it once, at the start."""
     machine = os.uname()
-    release = _os_release()
+    release, abilities = _os_release(), read_abilities()
     return About(
         version=atoll.__version__,
         pid=os.getpid(),
@@ -28,6 +29,9 @@ def read_about(arguments: Arguments, engine_id: str) -> About:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         engine_id=engine_id,
         started_ns=time.time_ns(),
+        cgroup_version=abilities.cgroup_version,
+        seccomp=bool(abilities.seccomp_profile),
+        init_program=Path(find_init()).name,
     )
 
 

@@ -83,6 +83,17 @@ class MountKind(StrEnum):
     TMPFS = "tmpfs"
 
 
+class MountOrigin(StrEnum):
+    """Who asks for a mount, and so where Docker's JSON shows it again."""
+
+    OPTION = "option"
+    """`--volume` and `--tmpfs`."""
+    SPEC = "spec"
+    """`--mount`."""
+    OTHER = "other"
+    """`--volumes-from`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """Something mounted at `target`, an absolute path in the container.
@@ -105,6 +116,7 @@ class Mount:
     mode: int = 0o1777
     options: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    origin: MountOrigin = MountOrigin.OPTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +191,8 @@ class HostConfig:
     """How it runs on this host.
 
     `masked_paths` and `readonly_paths` None are Docker's; () is none. `log_max_bytes` 0 is without limit.
-    `network_mode` and `userns` are kept as they were asked for: the first is shown only, the second is "" or "host" for
-    the host's ids, "private" for ids of the container's own.
+    `network_mode`, `volumes_from` and `userns` are kept as they were asked for: the first two are shown only, the third
+    is "" or "host" for the host's ids, "private" for ids of the container's own.
     """
 
     network_mode: str = "default"
@@ -190,6 +202,7 @@ class HostConfig:
     cgroupns: SharingKind | None = None
     userns: str = ""
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     auto_remove: bool = False
     privileged: bool = False

@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from atoll.errors import InvalidRequest, NotFound
+from atoll.runtime.changes import Change, compare
 from atoll.runtime.confined import open_in_root
+from atoll.runtime.images.pack import Form
 from atoll.runtime.preparing import REMAPPED
 from atoll.runtime.programs import ProgramFailed, found, run
 from atoll.runtime.registry import Entry
@@ -62,28 +64,21 @@ class Archives:
         """
         async with self._root(reference) as root:
             os.close(_opened(root, path, reference, os.O_PATH | os.O_NOFOLLOW))
-            command = [sys.executable, "-I", "-m", "atoll.runtime.images.pack", str(root), path]
-            if path.endswith("/."):
-                command.append("--contents")
-            process = await asyncio.create_subprocess_exec(
-                found(command[0]),
-                *command[1:],
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            assert process.stdout is not None and process.stderr is not None
-            try:
-                while chunk := await process.stdout.read(CHUNK_BYTES):
-                    yield chunk
-                said = (await process.stderr.read()).decode(errors="replace")
-                if await process.wait() != 0:
-                    raise ProgramFailed("pack", process.returncode or 0, said)
-            finally:
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    await process.wait()
+            async for chunk in _packed(root, path, Form.CONTENTS if path.endswith("/.") else Form.PATH):
+                yield chunk
+
+    async def export(self, reference: str) -> AsyncIterator[bytes]:
+        """The archive of a container's own root, without what is mounted in it. Raises NotFound, ProgramFailed."""
+        async with self._own_root(reference) as root:
+            async for chunk in _packed(root, "/", Form.TREE):
+                yield chunk
+
+    async def changes(self, reference: str) -> list[Change]:
+        """What a container has changed of its image, by path. Raises NotFound."""
+        container = self._runs.registry.find(reference).container
+        layers = self._runs.preparer.images.layers
+        lowers = [layers.path(layer) for layer in reversed(self._runs.preparer.images.find(container.image_id).layers)]
+        return await asyncio.to_thread(compare, self._runs.places.kept(container.id) / "upper", lowers)
 
     async def write(self, reference: str, path: str, archive: IO[bytes]) -> None:
         """Unpack an archive, plain or compressed, in the directory at a path.
@@ -112,11 +107,49 @@ class Archives:
         if entry.container.status.has_process:
             yield Path(f"/proc/{entry.container.pid}/root")
             return
+        async with self._mounted(entry, reference) as root:
+            yield root
+
+    @contextlib.asynccontextmanager
+    async def _own_root(self, reference: str) -> AsyncIterator[Path]:
+        """The root as the host has it mounted: what the container mounts isn't in it."""
+        entry: Entry = self._runs.registry.find(reference)
+        if entry.container.status.has_process:
+            yield self._runs.places.root(entry.container.id)
+            return
+        async with self._mounted(entry, reference) as root:
+            yield root
+
+    @contextlib.asynccontextmanager
+    async def _mounted(self, entry: Entry, reference: str) -> AsyncIterator[Path]:
         async with entry.lock:
             if entry.removed:
                 raise NotFound(f"No such container: {reference}", subject=reference)
             async with self._runs.preparer.mounted(entry.container) as root:
                 yield root
+
+
+async def _packed(root: Path, path: str, form: Form) -> AsyncIterator[bytes]:
+    command = (sys.executable, "-I", "-m", "atoll.runtime.images.pack", str(root), path, form)
+    process = await asyncio.create_subprocess_exec(
+        found(command[0]),
+        *command[1:],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        while chunk := await process.stdout.read(CHUNK_BYTES):
+            yield chunk
+        said = (await process.stderr.read()).decode(errors="replace")
+        if await process.wait() != 0:
+            raise ProgramFailed("pack", process.returncode or 0, said)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 def _opened(root: Path, path: str, reference: str, flags: int) -> int:

@@ -185,8 +185,10 @@ class Containers:
         """Freeze a container. Raises WrongState."""
         entry = self._registry.find(reference)
         async with entry.lock:
+            if entry.container.status is Status.PAUSED:
+                raise WrongState(f"container {entry.container.id} is already paused")
             if entry.container.status is not Status.RUNNING:
-                raise WrongState(f"container {entry.container.id} is {entry.container.status}, it can't be paused")
+                raise WrongState(f"container {entry.container.id} is not running")
             await self._runs.pause(entry)
         self._runs.tell("pause", entry.container)
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +25,9 @@ from atoll.runtime.trees import discard_tree
 KEPT_MAX = 256
 """Processes that have ended and can still be asked about; Docker forgets them after five minutes."""
 LOST_EXIT_CODE = 137
+
+NOT_RUN_EXIT_CODE = 126
+"""Of a process that could not be made at all. Source: Docker, as shells do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Execs:
         state = Exec(self._runs.clock.new_id(), container.id, request)
         self._kept[state.id] = _Kept(state)
         self._forget()
-        self._runs.tell(f"exec_create: {' '.join(request.argv)}", container, execID=state.id)
+        self._runs.tell(f"exec_create: {_told(request.argv)}", container, execID=state.id)
         return state
 
     def find(self, exec_id: str) -> Exec:
@@ -105,14 +109,14 @@ class Execs:
             (directory / "process.json").write_text(json.dumps(self._spec(container, kept.state.request)))
             pid = await conmon.start(self._conmon(container, kept.state), attachment)
         except BaseException as error:
-            code = error.exit_code if isinstance(error, StartFailed) else 128
+            code = error.exit_code if isinstance(error, StartFailed) else NOT_RUN_EXIT_CODE
             kept.state = replace(kept.state, running=False, exit_code=code)
             kept.ended.set()
             discard_tree(directory)
             raise
         kept.state = replace(kept.state, pid=pid)
         kept.task = asyncio.create_task(self._follow(kept, container), name=f"end of exec {short_id(exec_id)}")
-        self._runs.tell(f"exec_start: {' '.join(kept.state.request.argv)}", container, execID=exec_id)
+        self._runs.tell(f"exec_start: {_told(kept.state.request.argv)}", container, execID=exec_id)
         return attachment
 
     async def wait(self, exec_id: str) -> int:
@@ -212,3 +216,8 @@ class Execs:
         idle = [exec_id for exec_id, kept in self._kept.items() if not kept.state.running]
         for exec_id in idle[: max(0, len(idle) - KEPT_MAX)]:
             del self._kept[exec_id]
+
+
+def _told(argv: Sequence[str]) -> str:
+    """A command as events have it: a blank follows the program's name, also when nothing else does."""
+    return f"{argv[0]} {' '.join(argv[1:])}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from atoll.errors import InvalidRequest
 from atoll.model.container import Mount, MountKind
 from atoll.model.image import Image
+from atoll.runtime.images.pack import Form
 from atoll.runtime.images.store import ImageStore
 from atoll.runtime.places import Places
 from atoll.runtime.programs import run
@@ -52,6 +53,12 @@ class Mounting:
             raise InvalidRequest(f"invalid propagation {mount.propagation!r}: it is one of {', '.join(PROPAGATIONS)}")
         if mount.kind is MountKind.BIND and not Path(mount.source).is_absolute():
             raise InvalidRequest(f"invalid mount path {mount.source!r}: it has to be absolute")
+        if mount.kind is MountKind.BIND and not mount.make_source and not Path(mount.source).exists():
+            raise InvalidRequest(
+                f"bind source path does not exist: {mount.source}",
+                hint=f"mkdir -p {mount.source}",
+                subject=mount.source,
+            )
         if mount.kind is not MountKind.VOLUME:
             return mount
         if not mount.source:
@@ -70,7 +77,7 @@ class Mounting:
             await mount_root(self.images.layers.directory, names, kept, kept / "root")
             module = "atoll.runtime.images"
             with (kept / "archive").open("w+b") as archive:
-                pack = (sys.executable, "-I", "-m", f"{module}.pack", str(kept / "root"), target, "--contents")
+                pack = (sys.executable, "-I", "-m", f"{module}.pack", str(kept / "root"), target, Form.CONTENTS)
                 await run(*pack, stdout=archive.fileno(), timeout_s=COPY_TIMEOUT_S)
                 archive.seek(0)
                 unpack = (sys.executable, "-I", "-m", f"{module}.unpack", str(volume.path))

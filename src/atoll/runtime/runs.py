@@ -7,10 +7,10 @@ dies after finds it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from atoll.errors import AtollError
+from atoll.errors import AtollError, NotFound
 from atoll.model.container import NEVER_NS, Container, Health, Status
 from atoll.runtime.launching import Ending, Launcher, after
 from atoll.runtime.parts import ContainerEvent, ContainerNetwork
@@ -219,8 +219,16 @@ class Runs:
 
     def tell(self, action: str, container: Container, **attributes: str) -> None:
         """Say that something happened to a container."""
-        told = {"name": container.name, "image": container.config.image, **attributes}
+        own = container.config.labels
+        told = {name: value for name, value in self._image_labels(container).items() if name not in own}
+        told |= {"name": container.name, "image": container.config.image, **attributes}
         self._emit(ContainerEvent(action, container, self.clock.now_ns(), told))
+
+    def _image_labels(self, container: Container) -> Mapping[str, str]:
+        try:
+            return self.preparer.images.find(container.image_id).config.labels
+        except NotFound:
+            return {}
 
     async def _undo(self, entry: Entry, before: Container, error: BaseException) -> None:
         """Take back a start that failed."""

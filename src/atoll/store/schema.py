@@ -40,7 +40,16 @@ def _know_what_is_under_way(connection: sqlite3.Connection) -> None:
     """Containers may have `kill_at_ns`, sandboxes `released`, which no earlier version reads."""
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create_tables, _know_containers, _know_what_is_under_way)
+def _know_origins_of_mounts(connection: sqlite3.Connection) -> None:
+    """Containers' mounts say who asked for them, and containers whose volumes they share."""
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _create_tables,
+    _know_containers,
+    _know_what_is_under_way,
+    _know_origins_of_mounts,
+)
 
 
 def upgrade(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:

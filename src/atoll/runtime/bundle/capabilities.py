@@ -27,7 +27,7 @@ def capabilities(add: Iterable[str], drop: Iterable[str], *, privileged: bool, a
     `available` are those that the daemon may give, as /proc/PID/status has them: bit 0 is CAP_CHOWN. Raises
     InvalidRequest for a name that is none.
     """
-    added, dropped = [_parsed(name) for name in add], [_parsed(name) for name in drop]
+    added, dropped = [parse_capability(name) for name in add], [parse_capability(name) for name in drop]
     wanted = set(ALL if privileged else DEFAULT)
     if "ALL" in dropped:
         wanted = set()
@@ -38,7 +38,8 @@ def capabilities(add: Iterable[str], drop: Iterable[str], *, privileged: bool, a
     return tuple(name for number, name in enumerate(ALL) if name in wanted and available >> number & 1)
 
 
-def _parsed(text: str) -> str:
+def parse_capability(text: str) -> str:
+    """The kernel's name of a capability, or ALL. Raises InvalidRequest."""
     name = text.upper()
     if name == "ALL":
         return name

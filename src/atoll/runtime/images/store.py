@@ -203,7 +203,7 @@ def parse_image(raw: bytes) -> Image:
             raw=raw,
             layers=layers,
             config=parse_image_config(document.get("config") or {}),
-            created_ns=_time_ns(document.get("created") or ""),
+            created_ns=parse_time_ns(document.get("created") or ""),
             architecture=str(document.get("architecture") or ""),
             os=str(document.get("os") or ""),
             author=str(document.get("author") or ""),
@@ -227,7 +227,8 @@ def _digits(diff_id: Any) -> str:
     return digits
 
 
-def _time_ns(text: str) -> int:
+def parse_time_ns(text: str) -> int:
+    """Unix time of an image's date, in whole milliseconds; 0 for what is no date."""
     # Nanoseconds, as Go writes them, are more digits than fromisoformat takes before 3.11; longer years fail.
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000) * 1_000_000

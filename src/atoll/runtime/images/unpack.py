@@ -38,7 +38,8 @@ _ROOT = Path("/")
 _CHUNK_BYTES = 1 << 20
 _ENDS_MAX = 16
 """How often the end may be met: a few times it is, in looking for a next member and for what follows the archive."""
-_KEPT_XATTRS = ("security.capability", "user.")
+KEPT_XATTRS = ("security.capability", "user.")
+"""Beginnings of the names of extended attributes that files keep in archives."""
 MEMORY_MAX_BYTES = 1 << 30
 """Of this program: an archive can ask for any size, by the head of a name or by a compressor's dictionary."""
 UNREADABLE = (
@@ -225,7 +226,7 @@ def _link(target: Path, path: Path) -> None:
 def _set_xattr(path: Path, header: str, value: str) -> None:
     name = header.removeprefix(XATTR_HEADER)
     # Not trusted.overlay.*: an archive could then point overlayfs elsewhere.
-    if name != header and name.startswith(_KEPT_XATTRS):
+    if name != header and name.startswith(KEPT_XATTRS):
         os.setxattr(path, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
 
 

@@ -7,6 +7,7 @@ A log that has reached its limit is begun anew in another file under the same na
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,31 +86,47 @@ async def follow_log(
     path: Path, query: LogQuery, *, running: Callable[[], bool], now_ns: Callable[[], int]
 ) -> AsyncIterator[LogLine]:
     """The lines that are there, and those that come as long as `running` says so, in order and each once."""
-    position, inode = 0, 0
-    if query.tail >= 0 and path.exists():
-        with path.open("rb") as file:
-            position, inode = file.seek(0, 2), path.stat().st_ino
+    file: IO[bytes] | None = None
+    if query.tail >= 0:
+        file = _renewed(path, None)
+        if file is not None:
+            file.seek(0, os.SEEK_END)
         async for line in read_log(path, query):
             yield line
     rest = b""
-    while True:
-        # Asked first: what was written before the end is read after it.
-        last = not running()
-        if path.exists():
-            with path.open("rb") as file:
-                found = path.stat().st_ino
-                if found != inode:
-                    position, inode, rest = 0, found, b""
-                file.seek(position)
-                while block := file.read(_BLOCK_BYTES):
-                    position += len(block)
+    try:
+        while True:
+            # Asked first: what was written before the end is read after it.
+            last = not running()
+            while True:
+                # Kept open: who removes a container that has ended doesn't take its last lines from those who follow.
+                while file is not None and (block := file.read(_BLOCK_BYTES)):
                     *whole, rest = (rest + block).split(b"\n")
                     for line in _wanted(whole, query):
                         yield line
                     await asyncio.sleep(0)
-        if last or 0 < query.until_ns < now_ns():
-            return
-        await asyncio.sleep(POLL_S)
+                fresh = _renewed(path, file)
+                if fresh is None:
+                    break
+                if file is not None:
+                    file.close()
+                file, rest = fresh, b""
+            if last or 0 < query.until_ns < now_ns():
+                return
+            await asyncio.sleep(POLL_S)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _renewed(path: Path, file: IO[bytes] | None) -> IO[bytes] | None:
+    """The log, opened, when `file` is another or None; None when there is nothing new."""
+    try:
+        if file is not None and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return None
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
 
 
 def _wanted(raw: list[bytes], query: LogQuery) -> list[LogLine]:
