@@ -132,7 +132,9 @@ def test_prints_what_dockers_command_prints(docker: Docker, socket: str, web: st
         theirs = docker.run(*argv)
         ours = command(socket, *argv)
         last[:] = [theirs.stdout, ours.stdout, theirs.stderr, ours.stderr]
-        return (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
+        # Read as text, where "\r\n" is a line's end.
+        printed = ours.stdout.replace("\r\n", "\n")
+        return (ours.returncode, printed) == (theirs.returncode, theirs.stdout)
 
     last: list[str] = []
     try:

@@ -80,7 +80,9 @@ def add_logs(command: Command) -> None:
 def _ps(args: argparse.Namespace, client: Client) -> int:
     limit = 1 if args.latest else args.last
     query = filters(args.filter)
-    query |= {word: "1" for word, wanted in (("all", args.all), ("size", args.size)) if wanted}
+    # Counting takes long, so it is done for who looks at it.
+    sized = args.size or ".Size" in (args.format or "")
+    query |= {word: "1" for word, wanted in (("all", args.all), ("size", sized)) if wanted}
     query |= {"limit": str(limit)} if limit > 0 else {}
     rows = [_row(line, whole=args.no_trunc) for line in client.get("/containers/json", query)]
     if args.quiet and not args.format:
