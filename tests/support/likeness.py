@@ -76,7 +76,7 @@ def compare_bodies(theirs: Any, ours: Any, place: str = "", *, values: bool = Fa
     elif isinstance(theirs, list):
         if len(theirs) != len(ours):
             yield f"{place}[] has {len(theirs)}, ours {len(ours)}"
-        if place.endswith(".Binds"):
+        if place.endswith((".Binds", ".Config.Env")):
             # The client sends them in any order.
             theirs, ours = sorted(theirs), sorted(ours)
         for one, other in zip(sorted(theirs, key=_order), sorted(ours, key=_order), strict=False):
