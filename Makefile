@@ -28,7 +28,7 @@ demo: setup ## Show networks, NAT and published ports on hosts made of namespace
 test: $(VENV)/dev.stamp ## Run all tests; one that is skipped has failed
 	scripts/packages test
 	scripts/peers
-	$(RUN) tests --ignore=tests/soak
+	$(RUN) -n 2 --dist loadfile tests --ignore=tests/soak
 
 soak: $(VENV)/dev.stamp ## Run what takes minutes: networks of 1,500 sandboxes, daemons killed at every point
 	scripts/packages test
