@@ -117,6 +117,8 @@ def test_a_namespace_keeps_its_own_default_route(host: DaemonHost, route: str, s
             assert str(inside) in answer.body["hint"]
         assert everything(host, inside) == before
         host.must("POST", SANDBOX, {"Name": "box", "NetnsPath": str(inside), "Endpoints": [{"Network": "inner"}]})
+        # The kernel takes a moment to find that the cable is plugged in at both ends.
+        eventually(lambda: "fe80::42:" in run(inside.name, "ip -br addr show dev eth0"))
         before = everything(host, inside)
         answer = host.ask("POST", "/networks/dual/connect", {"Container": "box"})
         assert answer.status == 403, answer
