@@ -98,6 +98,9 @@ def _plain_keys(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _order(item: Any) -> str:
+    if isinstance(item, dict) and "PrivatePort" in item:
+        # dockerd tells ports as its map has them: in any order.
+        return f"{item['PrivatePort']:05} {item.get('Type')} {item.get('IP')}"
     if isinstance(item, dict):
         return next((str(item[key]) for key in _SORTED_BY if item.get(key)), "")
     return ""
