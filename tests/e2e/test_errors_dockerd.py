@@ -148,6 +148,7 @@ WRONG = [
     get("/images/absent/history", 404, "no such image: absent:latest"),
     get("/images/absent/get", 404, "no such image: absent"),
     post("/images/absent/tag?repo=x", 404, "no such image: absent:latest"),
+    post(f"/images/{IMAGE}/tag?repo=mine@sha256:{'0' * 64}", 400, "digest reference"),
     post(f"/images/{IMAGE}/tag?repo=UPPER", 400, "invalid reference format", theirs=500, why=SLOPPY),
     post("/images/create", 400, "", theirs=500, why=SLOPPY),
     Wrong("DELETE", "/images/absent", 404, "no such image: absent:latest"),

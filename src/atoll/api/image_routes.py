@@ -16,7 +16,7 @@ from atoll.api.query import parse_flag
 from atoll.api.spool import spooled
 from atoll.errors import InvalidRequest, Unsupported
 from atoll.model.image import Image
-from atoll.model.reference import Reference, parse_reference
+from atoll.model.reference import parse_reference, parse_tagged
 from atoll.runtime.images.bootstrap import bootstrap
 from atoll.runtime.images.load import import_root, load
 from atoll.runtime.images.pull import Credentials, pull
@@ -65,7 +65,8 @@ class ImageRoutes:
     async def tag(self, request: web.Request) -> web.Response:
         """Give an image one more name."""
         image = self._images.find(reference_of(request))
-        self._images.name(image.id, _reference(request.query.get("repo", ""), request.query.get("tag", "")))
+        query = request.query
+        self._images.name(image.id, parse_tagged(_reference_text(query.get("repo", ""), query.get("tag", ""))))
         return web.Response(status=201)
 
     async def remove(self, request: web.Request) -> web.Response:
@@ -97,7 +98,7 @@ class ImageRoutes:
         query = request.query
         if query.get("fromSrc"):
             return await self._import(request)
-        reference = _reference(query.get("fromImage", ""), query.get("tag", ""))
+        reference = parse_reference(_reference_text(query.get("fromImage", ""), query.get("tag", "")))
         credentials = _credentials(request.headers.get("X-Registry-Auth", ""))
 
         async def work(report: Report) -> None:
@@ -118,7 +119,7 @@ class ImageRoutes:
         query = request.query
         if query["fromSrc"] != "-":
             raise Unsupported("cannot fetch what is to be imported", hint="give the archive on standard input")
-        name = _reference(query.get("repo", ""), query.get("tag", "")) if query.get("repo") else None
+        name = parse_tagged(_reference_text(query["repo"], query.get("tag", ""))) if query.get("repo") else None
         async with spooled(request, self._runtime.places.images) as path:
             image = await import_root(
                 self._images, path, name=name, now_ns=self._now_ns(), message=query.get("message", "")
@@ -145,12 +146,12 @@ def _loaded(image: Image) -> str:
     return f"Loaded image: {image.tags[0]}" if image.tags else f"Loaded image ID: sha256:{image.id}"
 
 
-def _reference(repository: str, tag: str) -> Reference:
-    """A name in two parts, as the query has it; the tag may be a digest."""
+def _reference_text(repository: str, tag: str) -> str:
+    """A name that is in two parts in the query; the tag may be a digest. Raises InvalidRequest when there is none."""
     if not repository:
         raise InvalidRequest("no image is named")
     separator = "@" if tag.startswith("sha256:") else ":"
-    return parse_reference(f"{repository}{separator}{tag}" if tag else repository)
+    return f"{repository}{separator}{tag}" if tag else repository
 
 
 def _credentials(header: str) -> Credentials | None:

@@ -92,5 +92,15 @@ def parse_reference(text: str) -> Reference:
     return Reference(registry, path, tag or ("" if digest else DEFAULT_TAG), digest)
 
 
+def parse_tagged(text: str) -> Reference:
+    """Parse a name that an image is to be given. Only a registry gives digests. Raises InvalidRequest."""
+    reference = parse_reference(text)
+    if reference.digest:
+        raise InvalidRequest(
+            f"refusing to create a tag with a digest reference: {shown(text)}", hint=f"name it {reference.path}:latest"
+        )
+    return reference
+
+
 def _invalid(text: str, reason: str) -> InvalidRequest:
     return InvalidRequest(f"invalid reference format {shown(text)}: {reason}", hint="write it as busybox:latest")

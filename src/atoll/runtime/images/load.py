@@ -10,7 +10,7 @@ from typing import Any
 from atoll.errors import InvalidRequest
 from atoll.model.image import Image
 from atoll.model.names import shown
-from atoll.model.reference import Reference, parse_reference
+from atoll.model.reference import Reference, parse_tagged
 from atoll.runtime.images.bootstrap import architecture
 from atoll.runtime.images.documents import NAMES
 from atoll.runtime.images.ingest import Tell, fetch, work_directory
@@ -70,7 +70,7 @@ def _sources(path: Path, documents: dict[str, Any]) -> Iterator[tuple[str, list[
             tags = entry.get("RepoTags") or []
             if not isinstance(tags, list):
                 raise _unreadable()
-            yield f"docker-archive:{path}:@{number}", [parse_reference(str(tag)) for tag in tags]
+            yield f"docker-archive:{path}:@{number}", [parse_tagged(str(tag)) for tag in tags]
     elif "index.json" in documents:
         transport = "oci" if path.is_dir() else "oci-archive"
         index = documents["index.json"]
@@ -85,7 +85,7 @@ def _sources(path: Path, documents: dict[str, Any]) -> Iterator[tuple[str, list[
             if len(entries) > 1 and not reference:
                 raise InvalidRequest("the archive has several images, and one of them has no name")
             name = str(annotations.get(_NAME_ANNOTATIONS[0]) or reference)
-            names = [parse_reference(name)] if name else []
+            names = [parse_tagged(name)] if name else []
             yield f"{transport}:{path}" + (f":{reference}" if reference else ""), names
     else:
         raise InvalidRequest("the archive has neither a manifest.json nor an index.json: it holds no image")
